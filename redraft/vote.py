@@ -1,0 +1,89 @@
+"""Voting over mathematically equal answers: pure functions, and one coroutine that asks a checker what is equal.
+
+A group is a list of response indices whose answers are equal; its representative is its lowest index. Ties always go to the group
+with the lowest index, so that equal input gives equal output. References: self-consistency (arXiv 2203.11171); weighting a verdict
+by its log-likelihood ratio is the naive Bayes rule for a binary witness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from redraft.types import Calibration, Verdict
+
+Equal = Callable[[str, str], Awaitable[bool]]
+Groups = list[list[int]]
+
+MAX_LLR = 3.0
+"""A verdict never counts for more than three drafts: calibration splits are small."""
+
+INFORMED = 0.6
+"""Balanced accuracy above which a critic's revisions may vote (below it, more drafts pay better than critiques)."""
+
+
+async def place(groups: Groups, answers: Mapping[int, str], index: int, equal: Equal) -> int:
+    """Put response `index` into the group of its answer, or into a new one; return the group's position."""
+    answer = answers[index]
+    for position, group in enumerate(groups):
+        if any(answers[member] == answer for member in group) or await equal(answers[group[0]], answer):
+            group.append(index)
+            return position
+    groups.append([index])
+    return len(groups) - 1
+
+
+async def cluster(answers: Sequence[str | None], equal: Equal) -> Groups:
+    """Group the positions of `answers` by equality. None (no answer) belongs to no group."""
+    known = {i: a for i, a in enumerate(answers) if a is not None}
+    groups: Groups = []
+    for index in known:
+        await place(groups, known, index, equal)
+    return groups
+
+
+def winner(groups: Groups, weights: Sequence[float]) -> int | None:
+    """Position of the heaviest group; ties go to the one with the lowest member. None when there is no group."""
+    if not groups:
+        return None
+    return min(range(len(groups)), key=lambda g: (-weights[g], min(groups[g])))
+
+
+def lead(weights: Sequence[float]) -> float:
+    """How far the heaviest group is ahead of the second (of nothing, when it is alone)."""
+    ranked = sorted(weights, reverse=True)
+    if not ranked:
+        return 0.0
+    return ranked[0] - (ranked[1] if len(ranked) > 1 else 0.0)
+
+
+def settled(weights: Sequence[float], outstanding: float) -> bool:
+    """True when `outstanding` more votes, all for the second group or for a new one, could not even tie with the leader."""
+    return lead(weights) > outstanding
+
+
+def llr(calibration: Calibration, verdict: Verdict) -> float:
+    """Log-likelihood ratio of a verdict, in votes: log P(verdict | correct) / P(verdict | incorrect).
+
+    Rates are Laplace-smoothed by the `n` responses they were measured on, and the ratio is clipped to +-MAX_LLR. A critic that is
+    always wrong is as informative as one that is always right; one that guesses, or abstains, moves nothing.
+    """
+    if verdict is Verdict.ABSTAIN:
+        return 0.0
+    half = calibration.n / 2.0
+    tpr = (calibration.tpr * half + 1.0) / (half + 2.0)
+    fpr = (calibration.fpr * half + 1.0) / (half + 2.0)
+    ratio = math.log(tpr / fpr) if verdict is Verdict.CORRECT else math.log((1.0 - tpr) / (1.0 - fpr))
+    return max(-MAX_LLR, min(MAX_LLR, ratio))
+
+
+def swing(calibration: Calibration | None) -> float:
+    """The largest change of a lead that verdicts can make: the leader judged one way and its rival the other."""
+    if calibration is None:
+        return 0.0
+    return abs(llr(calibration, Verdict.CORRECT) - llr(calibration, Verdict.INCORRECT))
+
+
+def revision_weight(calibration: Calibration | None) -> float:
+    """The weight of a revision's vote: one draft's when the critic that led to it is informed, else nothing."""
+    return 1.0 if calibration is not None and calibration.balanced_accuracy > INFORMED else 0.0

@@ -1,0 +1,59 @@
+"""Puts routes and guards on an app: vLLM's own, or the standalone one over a remote engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, make_asgi_app
+
+from evalsuite import checker
+from redraft.errors import RedraftError
+from redraft.remote import RemoteEngine
+from server import errors, ready, services
+from server.admission import Admission
+from server.auth import ApiKeys, BodyLimit
+from server.config import ServeSettings
+from server.routes import critique, health, proxy, solve
+from server.telemetry import Telemetry
+
+CATALOG_TTL_S = 2.0
+
+
+def attach_routes(app: FastAPI, settings: ServeSettings) -> None:
+    """The loop's routes and the guards in front of every route of `app`."""
+    app.include_router(solve.router)
+    app.include_router(critique.router)
+    app.include_router(health.router)
+    app.add_exception_handler(RedraftError, errors.handle)
+    app.add_middleware(BodyLimit, limit=settings.limits.body_bytes)
+    if settings.api_key:
+        app.add_middleware(ApiKeys, keys=settings.api_key)
+
+
+def standalone(settings: ServeSettings) -> FastAPI:
+    """The same routes and the same loop over `settings.engine_url`; what is not ours passes through to it."""
+    assert settings.engine_url is not None
+    engine = RemoteEngine(settings.engine_url, api_key=settings.engine_api_key)
+    registry = CollectorRegistry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parts = services.of_app(app)
+        task = asyncio.create_task(ready.announce(parts, host=settings.host, port=settings.port))
+        yield
+        task.cancel()
+        await engine.aclose()
+        checker.close()
+
+    app = FastAPI(title="Redraft", lifespan=lifespan)
+    admission = Admission(running=settings.limits.loops, waiting=settings.limits.waiting)
+    services.assemble(
+        app.state, settings, engine, catalog_ttl_s=CATALOG_TTL_S, telemetry=Telemetry(admission, registry), admission=admission
+    )
+    attach_routes(app, settings)
+    app.mount("/metrics", make_asgi_app(registry))
+    app.include_router(proxy.router)
+    return app

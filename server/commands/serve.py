@@ -1,0 +1,85 @@
+"""`redraft serve [MODEL] [any vLLM flag]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from server import config
+from server.config import ServeSettings
+
+OURS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def serve(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(help="Hugging Face id or local path; none: the embedded SmolLM2-135M-Instruct.")] = None,
+    config_file: Annotated[Path | None, typer.Option("--config", help="YAML file with these settings; vLLM's flags under `vllm:`.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.  [default: 8000]")] = None,
+    engine_url: Annotated[str | None, typer.Option(help="Run over this OpenAI-compatible server instead of starting vLLM.")] = None,
+    engine_api_key: Annotated[str | None, typer.Option(help="Key for --engine-url.")] = None,
+    critic: Annotated[str | None, typer.Option(help="Model or adapter that critiques by default.  [default: the solver]")] = None,
+    api_key: Annotated[list[str] | None, typer.Option(help="Key that clients must send; may be repeated.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or gpu.  [default: auto]")] = None,
+    kv_cache_gib: Annotated[int | None, typer.Option(help="KV cache on CPU, GiB.  [default: 2]")] = None,
+    show_help: Annotated[bool, typer.Option("--help", help="Show these options, then vLLM's, and exit.")] = False,
+) -> None:
+    """Serve MODEL: vLLM's OpenAI server, plus /solve, /critique and NAME:loop.
+
+    Each option can also come from the environment (REDRAFT_PORT=8001, REDRAFT_LOOP__DRAFTS=8) or the YAML file; a flag wins over the
+    environment, the environment over the file. All other flags go to vLLM as they are (`--max-model-len 4096 --lora-modules cft=DIR`).
+    """
+    if show_help:
+        _help(context)
+    flags = {
+        "model": model,
+        "host": host,
+        "port": port,
+        "engine_url": engine_url,
+        "engine_api_key": engine_api_key,
+        "critic": critic,
+        "api_key": api_key or None,
+        "device": device,
+        "kv_cache_gib": kv_cache_gib,
+    }
+    settings = config.load(config_file, flags)
+    if settings.engine_url is not None:
+        _serve_remote(settings, context.args)
+    else:
+        _serve_engine(settings, context.args)
+
+
+def _help(context: typer.Context) -> None:
+    print(context.get_help(), flush=True)
+    from server.engine import entry
+
+    print("\nvLLM's own flags, all accepted after these:\n", flush=True)
+    entry.show_flags()
+    raise typer.Exit
+
+
+def _serve_remote(settings: ServeSettings, rest: list[str]) -> None:
+    if rest:
+        raise typer.BadParameter(f"{' '.join(rest)}: vLLM's flags belong to the engine at {settings.engine_url}, not here")
+    import uvicorn
+
+    from server.app import standalone
+
+    uvicorn.run(standalone(settings), host=settings.host, port=settings.port, log_level="warning")
+
+
+def _serve_engine(settings: ServeSettings, rest: list[str]) -> None:
+    from server.engine import entry
+
+    model: Path | str = settings.model
+    if settings.model == "default":
+        from server.model import ensure_default_model
+
+        console = Console(file=sys.stderr)
+        model = ensure_default_model(lambda line: console.print(f"default model: {line}", highlight=False, soft_wrap=True))
+    entry.serve(settings, model, rest)

@@ -1,0 +1,138 @@
+"""Settings of `redraft serve`: a flag wins over the environment (`REDRAFT_*`), the environment over the YAML file. Imports no engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from redraft.errors import BadRequest
+from redraft.loop import LoopOptions
+from redraft.types import Calibration
+
+
+class LoopDefaults(BaseModel):
+    """What a loop may do when a request does not say; a request may ask for less or more within `Limits`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    drafts: int = Field(5, ge=1, le=64)
+    rounds: int = Field(1, ge=0, le=8)
+    max_tokens: int = Field(8192, ge=8)
+    """Generated tokens of all stages together."""
+    max_calls: int = Field(64, ge=1)
+    deadline_s: float | None = Field(None, gt=0)
+    temperature: float = Field(0.7, ge=0, le=2)
+    response_tokens: int = Field(1024, ge=8)
+    critique_tokens: int = Field(384, ge=8)
+
+    def options(self) -> LoopOptions:
+        return LoopOptions(**self.model_dump())
+
+
+class Limits(BaseModel):
+    """What the server refuses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    loops: int = Field(64, ge=1)
+    """Loops and critiques that run at once; more wait."""
+    waiting: int = Field(256, ge=0)
+    """Loops and critiques that may wait; more get 429."""
+    body_bytes: int = Field(16 << 20, ge=1024)
+    """A longer request body gets 413."""
+    drafts: int = Field(64, ge=1)
+    rounds: int = Field(8, ge=0)
+    max_tokens: int = Field(131_072, ge=8)
+
+
+class CalibrationSetting(BaseModel):
+    """A critic's measured rates, as `calibrations: {NAME: {tpr: ..., fpr: ..., n: ...}}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tpr: float = Field(ge=0, le=1)
+    fpr: float = Field(ge=0, le=1)
+    n: int = Field(ge=1)
+
+    def calibration(self) -> Calibration:
+        return Calibration(self.tpr, self.fpr, self.n)
+
+
+class ServeSettings(BaseSettings):
+    """Everything ours. vLLM's own flags pass through as they are (`vllm:` in the YAML file, or after ours on the command line)."""
+
+    model_config = SettingsConfigDict(env_prefix="REDRAFT_", env_nested_delimiter="__", extra="forbid")
+
+    model: str = "default"
+    """A Hugging Face id, a local path, or `default` for the embedded SmolLM2-135M-Instruct."""
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    kv_cache_gib: int = Field(2, ge=1)
+    """Memory for the KV cache on CPU, in GiB."""
+    engine_url: str | None = None
+    """Run over this OpenAI-compatible server instead of starting vLLM here."""
+    engine_api_key: str | None = None
+    critic: str | None = None
+    """The model or adapter that critiques when a request names none; else the solver itself."""
+    api_key: Annotated[list[str], NoDecode] = []
+    """Keys that clients must send as `Authorization: Bearer KEY`; none: no key is asked for."""
+    keep_alive_s: float = Field(15.0, gt=0)
+    """Seconds of silence after which a stream gets an SSE comment."""
+    loop: LoopDefaults = LoopDefaults()
+    limits: Limits = Limits()
+    calibrations: dict[str, CalibrationSetting] = {}
+    vllm: dict[str, Any] = {}
+    """vLLM flags, by their names without the dashes."""
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        """The environment gives one string: keys with commas between them."""
+        return [key for key in value.split(",") if key] if isinstance(value, str) else value
+
+
+def load(config: Path | None, flags: dict[str, Any]) -> ServeSettings:
+    """Settings from flags, environment and YAML, in that order. Raises BadRequest that names the field and where it came from."""
+    if config is not None and not config.is_file():
+        raise BadRequest(f"--config {config}: no such file")
+
+    class Loaded(ServeSettings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            yaml = (YamlConfigSettingsSource(settings_cls, yaml_file=config),) if config is not None else ()
+            return (init_settings, env_settings, *yaml)
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        loaded = Loaded(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BadRequest(f"setting `{field}`: {first['msg']}, got {json.dumps(first['input'], default=str)}", param=field) from error
+    return ServeSettings.model_construct(**dict(loaded))
+
+
+def vllm_flags(settings: dict[str, Any]) -> list[str]:
+    """`{"max-model-len": 4096, "enable-lora": False}` as command-line flags."""
+    flags: list[str] = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-").removeprefix("--")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, list):
+            flags += [f"--{flag}", *map(str, value)]
+        else:
+            flags += [f"--{flag}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    return flags

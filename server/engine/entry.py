@@ -1,0 +1,74 @@
+"""Starts vLLM's own OpenAI server with our plugin on and defaults that fit the machine. Also what `redraft serve --help` shows last."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from redraft import home
+from redraft.errors import BadRequest
+from server.config import ServeSettings, vllm_flags
+
+PLUGINS = ("redraft", "redraft_engine")
+MAX_LORA_RANK = 64
+
+
+def prepare_environment(settings: ServeSettings, *, cpu: bool) -> None:
+    """Set what vLLM reads from the environment before it is imported. What the user has set stays."""
+    named = [p for p in os.environ.get("VLLM_PLUGINS", "").split(",") if p]
+    os.environ["VLLM_PLUGINS"] = ",".join(dict.fromkeys([*PLUGINS, *named]))
+    defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+    if cpu:
+        defaults["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def command_line(settings: ServeSettings, model: Path | str, flags: list[str], *, cpu: bool) -> list[str]:
+    """vLLM's arguments: our defaults first, so that whatever the user says after them wins."""
+    line = ["--model", str(model), "--host", settings.host, "--port", str(settings.port)]
+    line += ["--enable-prompt-tokens-details", "--enable-lora", "--max-lora-rank", str(MAX_LORA_RANK), "--max-loras", "2"]
+    if cpu:
+        line += ["--enforce-eager", "--dtype", "bfloat16"]
+    if settings.model == "default":
+        line += ["--served-model-name", home.DEFAULT_MODEL]
+    return [*line, *vllm_flags(settings.vllm), *flags]
+
+
+def serve(settings: ServeSettings, model: Path | str, flags: list[str]) -> None:
+    """Serve until stopped. `flags` are vLLM's own, as typed."""
+    cpu = is_cpu(settings)
+    prepare_environment(settings, cpu=cpu)
+    if Path(model).is_dir():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import uvloop
+    from vllm.entrypoints.launchers.api_server.entry import run_server
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    parser = make_arg_parser(FlexibleArgumentParser(prog="redraft serve", description="Flags of vLLM's server."))
+    args = parser.parse_args(command_line(settings, model, flags, cpu=cpu))
+    if args.api_key:
+        raise BadRequest("--api-key belongs before vLLM's flags: it guards the loop's routes too", param="api_key")
+    validate_parsed_serve_args(args)
+    args.redraft = settings
+    uvloop.run(run_server(args))
+
+
+def is_cpu(settings: ServeSettings) -> bool:
+    """True when vLLM runs on the CPU here: as the settings say, else as the installed build does."""
+    if settings.device != "auto":
+        return settings.device == "cpu"
+    builds = {dist.metadata["Name"]: dist.version for dist in metadata.distributions(name="vllm")}
+    return not builds or any("cpu" in version for version in builds.values())
+
+
+def show_flags() -> None:
+    """Print every flag of vLLM's server."""
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    sys.argv = ["redraft serve", "--help=all"]
+    make_arg_parser(FlexibleArgumentParser(prog="redraft serve")).parse_args(["--help"])

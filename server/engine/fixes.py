@@ -1,0 +1,90 @@
+"""Faults of the pinned vLLM on CPU, mended at run time through `vllm.general_plugins`. Each names the test that shows it.
+
+On other platforms nothing is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def register() -> None:
+    """vLLM calls this in every process of an engine, possibly more than once."""
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        seeded_chunked_prefill()
+        base_rows_in_lora_batches()
+
+
+def seeded_chunked_prefill() -> None:
+    """A `seed` must not kill the engine when its prefill is chunked (tests/e2e/test_seed.py).
+
+    For a row whose sample is thrown away the model runner winds the row's generator back with `set_offset`, which torch's CPU
+    generator does not have: the engine core dies. Here the state of such generators is kept before sampling and put back after it,
+    and the runner's own winding is not shown them. So the same seed gives the same tokens, chunked or not.
+    """
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    if getattr(GPUModelRunner, "redraft_seeded", False):
+        return
+    sample, bookkeeping = GPUModelRunner._sample, GPUModelRunner._bookkeeping_sync
+
+    def _sample(self: Any, *args: Any, **kwargs: Any) -> Any:
+        kept = {row: gen.get_state() for row, gen in _discarded(self).items()}
+        output = sample(self, *args, **kwargs)
+        for row, state in kept.items():
+            self.input_batch.generators[row].set_state(state)
+        return output
+
+    def _bookkeeping_sync(self: Any, *args: Any, **kwargs: Any) -> Any:
+        hidden = _discarded(self)
+        for row in hidden:
+            del self.input_batch.generators[row]
+        try:
+            return bookkeeping(self, *args, **kwargs)
+        finally:
+            self.input_batch.generators.update(hidden)
+
+    GPUModelRunner._sample = _sample
+    GPUModelRunner._bookkeeping_sync = _bookkeeping_sync
+    GPUModelRunner.redraft_seeded = True
+
+
+def _discarded(runner: Any) -> dict[int, torch.Generator]:
+    """Generators of the rows whose sample of this step is thrown away."""
+    batch = runner.input_batch
+    mask = runner.discard_request_mask.np
+    return {row: gen for row, gen in batch.generators.items() if row < batch.num_reqs and mask[row]}
+
+
+def base_rows_in_lora_batches() -> None:
+    """A request without an adapter, batched beside one with an adapter, must get the base model (tests/e2e/test_lora.py).
+
+    The CPU kernels index the stacked adapters by slot, and a row without one has slot -1, which wraps to the last slot: the row is
+    answered by whatever adapter lies there. Here what such rows were shrunk to is set to zero, so that nothing is added to them.
+    """
+    from vllm.lora.punica_wrapper import punica_cpu
+
+    if getattr(punica_cpu, "redraft_base_rows", False):
+        return
+
+    def with_clean_rows(shrink: Callable[..., None], rows: Callable[..., torch.Tensor]) -> Callable[..., None]:
+        def shrunk(inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, *rest: Any, **kwargs: Any) -> None:
+            shrink(inputs, weights, output, *rest, **kwargs)
+            output[: inputs.shape[0]].masked_fill_((rows(*rest) < 0).unsqueeze(1), 0.0)
+
+        return shrunk
+
+    def prefill_rows(starts: torch.Tensor, lengths: torch.Tensor, slots: torch.Tensor, *rest: Any) -> torch.Tensor:
+        return torch.repeat_interleave(slots, lengths)
+
+    def decode_rows(slots: torch.Tensor, *rest: Any) -> torch.Tensor:
+        return slots
+
+    punica_cpu.sgmv_shrink = with_clean_rows(punica_cpu.sgmv_shrink, prefill_rows)
+    punica_cpu.bgmv_shrink = with_clean_rows(punica_cpu.bgmv_shrink, decode_rows)
+    punica_cpu.redraft_base_rows = True

@@ -1,0 +1,29 @@
+"""One line when the server answers: its address, its models, where the docs and the metrics are."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import httpx
+
+from server.services import LOOP_SUFFIX, Services
+
+POLL_S = 0.1
+
+
+async def announce(parts: Services, *, host: str | None, port: int) -> None:
+    """Wait until `/health/ready` answers on the listening address, then say so on standard output."""
+    shown = "127.0.0.1" if host in {None, "", "0.0.0.0", "::"} else host
+    url = f"http://{shown}:{port}"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                answer = await client.get(f"{url}/health/ready", timeout=5)
+            except httpx.TransportError:
+                continue
+            if answer.status_code == httpx.codes.OK:
+                break
+    names = ", ".join(f"{name} ({name}{LOOP_SUFFIX})" for name in answer.json()["models"])
+    print(f"redraft is ready: {url}/v1  models: {names}  docs: {url}/docs  metrics: {url}/metrics", file=sys.stdout, flush=True)

@@ -1,0 +1,142 @@
+"""The loop as an ordinary chat model: `NAME:loop` on `/v1/chat/completions`, streamed or whole, as OpenAI's specification has it.
+
+`content` is the final solution; drafts, critiques and revisions come as `reasoning` and, for clients that look there,
+`reasoning_content`. `usage` counts all that was generated, broken down by stage under `usage.loop`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from redraft import loop
+from redraft.errors import BadRequest
+from redraft.types import LoopResult, Message, Stop
+from server import services, stream
+from server.errors import of_validation
+from server.narrate import Narrator
+from server.routes import schema
+from server.routes.solve import run_loop
+from server.services import LOOP_SUFFIX
+
+PASSIVE = frozenset(
+    {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "reasoning_effort", "request_id"}
+)
+"""Fields that change nothing about an answer: taken and not used."""
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {"n": (1,), "logprobs": (False,), "tool_choice": ("none",), "top_p": (1, 1.0), "tools": ([],)}
+"""Fields of single chat requests that a loop cannot honour, with the values that ask for nothing."""
+
+
+def is_loop(model: object) -> bool:
+    return isinstance(model, str) and model.endswith(LOOP_SUFFIX)
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool = False
+
+
+class LoopChatRequest(BaseModel):
+    """The fields of a chat request that a loop honours; others are refused by name in `parse`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    messages: list[schema.ChatMessage] = Field(min_length=1)
+    critic: str | None = None
+    loop: schema.LoopParams = schema.LoopParams()
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    max_tokens: int | None = Field(None, ge=8)
+    max_completion_tokens: int | None = Field(None, ge=8)
+
+    def params(self) -> schema.LoopParams:
+        """`loop`, completed by the plain chat fields: `max_tokens` bounds one response, as it does in any chat."""
+        longest = self.max_completion_tokens or self.max_tokens
+        plain = {"temperature": self.temperature, "seed": self.seed, "response_tokens": longest}
+        return self.loop.model_copy(update={k: v for k, v in plain.items() if getattr(self.loop, k) is None})
+
+
+def parse(body: object) -> LoopChatRequest:
+    try:
+        request = LoopChatRequest.model_validate(body)
+    except ValidationError as error:
+        raise of_validation(error.errors()) from error
+    for name, value in (request.model_extra or {}).items():
+        if name not in PASSIVE and value is not None and value not in NEUTRAL.get(name, ()):
+            raise BadRequest(f"`{name}` is not supported by `{request.model}`: a loop samples, judges and votes by itself", param=name)
+    return request
+
+
+class _Chunks:
+    """Chunks of one streamed completion: the same id, time and model in each."""
+
+    def __init__(self, model: str, send: stream.Send) -> None:
+        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+        self._send = send
+
+    def delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> None:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        self._send(stream.event({**self._head, "choices": [choice]}))
+
+    def reasoning(self, text: str) -> None:
+        if text:
+            self.delta({"reasoning": text, "reasoning_content": text})
+
+    def usage(self, body: dict[str, Any]) -> None:
+        self._send(stream.event({**self._head, "choices": [], "usage": body}))
+
+
+def finish_reason(result: LoopResult) -> str:
+    """`length` when a budget cut the loop off, else `stop`."""
+    return "length" if result.stop in {Stop.MAX_TOKENS, Stop.MAX_CALLS, Stop.DEADLINE} else "stop"
+
+
+async def chat_loop(body: object, request: Request) -> Response:
+    """Answer a chat request for `NAME:loop`. Raises typed errors before anything is sent."""
+    asked = parse(body)
+    parts = services.of(request)
+    model, critic = await parts.models_of(asked.model, asked.critic)
+    options = asked.params().options(parts.settings.loop, parts.settings.limits)
+    messages: list[Message] = [m.message() for m in asked.messages]
+    loop.last_problem(messages)
+    include_usage = asked.stream_options is not None and asked.stream_options.include_usage
+
+    async def job(send: stream.Send) -> None:
+        chunks = _Chunks(asked.model, send)
+        chunks.delta({"role": "assistant", "content": ""})
+        narrator = Narrator(chunks.reasoning)
+        result = await run_loop(parts, messages, model=model, critic=critic, options=options, emit=narrator.feed)
+        chunks.delta({"content": result.content})
+        chunks.delta({}, finish_reason(result))
+        if include_usage:
+            chunks.usage(schema.loop_usage_body(result))
+
+    if asked.stream:
+        return stream.sse(job, keep_alive_s=parts.settings.keep_alive_s)
+    story: list[str] = []
+    narrator = Narrator(story.append)
+    result = await stream.until_disconnect(
+        request, run_loop(parts, messages, model=model, critic=critic, options=options, emit=narrator.feed)
+    )
+    return Response(status_code=499) if result is None else JSONResponse(_completion(asked.model, result, "".join(story)))
+
+
+def _completion(model: str, result: LoopResult, story: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": result.content, "refusal": None, "reasoning": story, "reasoning_content": story}
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}],
+        "usage": schema.loop_usage_body(result),
+        "outcome": schema.outcome_body(result) | {"answer": result.answer},
+    }

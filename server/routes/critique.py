@@ -1,0 +1,75 @@
+"""`POST /critique`: one response judged, in words and as a probability."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from redraft.critic import CriticCall, Judgement
+from redraft.errors import RedraftError
+from redraft.types import Critique
+from server import services, stream
+from server.errors import Route
+from server.routes import schema
+from server.services import Services
+
+router = APIRouter(route_class=Route, tags=["loop"])
+
+
+async def _judge(parts: Services, body: schema.CritiqueRequest, critic: str, send: stream.Send) -> dict[str, Any]:
+    started = time.monotonic()
+    first: list[float] = []
+
+    def on_text(text: str) -> None:
+        if not first:
+            first.append(time.monotonic() - started)
+        send(stream.event({"type": "critique.text", "text": text}, name="critique.text"))
+
+    call = CriticCall(parts.engine, model=critic, max_tokens=body.max_tokens or parts.settings.loop.critique_tokens)
+    try:
+        async with parts.admission.place():
+            judgement = await call.run(body.problem, body.response, on_text)
+    except RedraftError as error:
+        parts.telemetry.failure(route="critique", kind=error.type)
+        raise
+    seconds = time.monotonic() - started
+    parts.telemetry.critique(critic=critic, seconds=seconds, usage=call.usage)
+    parts.telemetry.verdict(Critique(0, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason), critic=critic)
+    timing = {"wall_s": round(seconds, 6), "ttft_s": round(first[0], 6) if first else None}
+    return _body(judgement, critic) | {"usage": schema.usage_body(call.usage), "timing": timing}
+
+
+def _body(judgement: Judgement, critic: str) -> dict[str, Any]:
+    return {
+        "id": f"critique-{uuid.uuid4().hex}",
+        "object": "redraft.critique",
+        "verdict": judgement.verdict.value,
+        "p_correct": judgement.p_correct,
+        "critique": judgement.text,
+        "reason": judgement.reason,
+        "truncated": judgement.truncated,
+        "model": critic,
+    }
+
+
+@router.post("/critique", summary="Judge a response", response_model=None)
+async def critique(body: schema.CritiqueRequest, request: Request) -> Response:
+    """`p_correct` is the critic's probability of `right` against `wrong` at the verdict token; `abstain` says why in `reason`.
+
+    `model` may be any served model or adapter. With `stream`: events `critique.text`, and the whole answer as `result`.
+    """
+    parts = services.of(request)
+    critic = await parts.catalog.resolve(body.model or parts.settings.critic)
+
+    async def job(send: stream.Send) -> None:
+        whole = await _judge(parts, body, critic, send)
+        send(stream.event({"type": "result", **whole}, name="result"))
+
+    if body.stream:
+        return stream.sse(job, keep_alive_s=parts.settings.keep_alive_s)
+    whole = await stream.until_disconnect(request, _judge(parts, body, critic, lambda text: None))
+    return Response(status_code=499) if whole is None else JSONResponse(whole)

@@ -1,0 +1,170 @@
+"""The wire forms of `/solve`, `/critique` and the loop's fields. Unknown fields are refused by name."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from redraft.errors import BadRequest
+from redraft.loop import LoopOptions, with_overrides
+from redraft.types import Critique, Draft, LoopResult, Message, Stage, Usage
+from server.config import Limits, LoopDefaults
+
+MAX_TEXT = 400_000
+"""Characters of one text field; far above any context length that is served, far below what hurts."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TextPart(Strict):
+    type: Literal["text"]
+    text: str = Field(max_length=MAX_TEXT)
+
+
+class ChatMessage(BaseModel):
+    """A message of a conversation. Only text can be solved."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    def message(self) -> Message:
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+
+
+class LoopParams(Strict):
+    """How much this loop may do; what is left out comes from the server's settings."""
+
+    drafts: int | None = Field(None, ge=1, description="Responses sampled in parallel.")
+    rounds: int | None = Field(None, ge=0, description="Rounds of critique and revision; 0 is voting alone.")
+    max_tokens: int | None = Field(None, ge=8, description="Generated tokens of all stages together.")
+    max_calls: int | None = Field(None, ge=1, description="Engine calls of all stages together.")
+    deadline_s: float | None = Field(None, gt=0, le=86_400, description="Wall-clock seconds; then the best answer so far.")
+    temperature: float | None = Field(None, ge=0, le=2)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    response_tokens: int | None = Field(None, ge=8, description="The longest draft or revision.")
+    critique_tokens: int | None = Field(None, ge=8, description="The longest critique.")
+
+    def options(self, defaults: LoopDefaults, limits: Limits) -> LoopOptions:
+        """The loop's options. Raises BadRequest for what is over the server's limits."""
+        for name in ("drafts", "rounds", "max_tokens"):
+            value, most = getattr(self, name), getattr(limits, name)
+            if value is not None and value > most:
+                raise BadRequest(f"`loop.{name}` is {value}, this server allows {most}", param=f"loop.{name}")
+        options = with_overrides(defaults.options(), **self.model_dump())
+        if options.drafts > 1 and options.temperature == 0:
+            raise BadRequest(
+                "`loop.temperature` must be above 0 when there are several drafts: greedy ones are all the same", param="loop.temperature"
+            )
+        return options
+
+
+class SolveRequest(Strict):
+    problem: str | None = Field(None, min_length=1, max_length=MAX_TEXT)
+    messages: list[ChatMessage] | None = Field(None, min_length=1)
+    model: str | None = None
+    critic: str | None = None
+    loop: LoopParams = LoopParams()
+    stream: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> SolveRequest:
+        if (self.problem is None) == (self.messages is None):
+            raise ValueError("give either `problem` or `messages`")
+        return self
+
+    def conversation(self) -> list[Message]:
+        if self.messages is not None:
+            return [m.message() for m in self.messages]
+        assert self.problem is not None
+        return [{"role": "user", "content": self.problem}]
+
+
+class CritiqueRequest(Strict):
+    problem: str = Field(min_length=1, max_length=MAX_TEXT)
+    response: str = Field(min_length=1, max_length=MAX_TEXT)
+    model: str | None = None
+    max_tokens: int | None = Field(None, ge=2, le=131_072)
+    stream: bool = False
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
+
+
+def loop_usage_body(result: LoopResult) -> dict[str, Any]:
+    """Usage of a whole loop, broken down by stage under `loop`."""
+    stages = {stage.value: usage_body(used) | {"calls": used.calls} for stage, used in result.usage_by_stage.items()}
+    return usage_body(result.usage) | {"loop": stages}
+
+
+def draft_body(draft: Draft) -> dict[str, Any]:
+    return {
+        "stage": draft.stage.value,
+        "index": draft.index,
+        "parent": draft.parent,
+        "content": draft.content,
+        "answer": draft.answer,
+        "finish_reason": draft.finish_reason,
+    }
+
+
+def critique_body(critique: Critique) -> dict[str, Any]:
+    return {
+        "stage": Stage.CRITIQUE.value,
+        "draft": critique.draft,
+        "content": critique.text,
+        "verdict": critique.verdict.value,
+        "p_correct": critique.p_correct,
+        "reason": critique.reason,
+    }
+
+
+def transcript_body(result: LoopResult) -> list[dict[str, Any]]:
+    """Drafts, then critiques, then revisions."""
+    solved = [draft_body(d) for d in result.drafts if d.stage is Stage.SOLVE]
+    revised = [draft_body(d) for d in result.drafts if d.stage is Stage.REVISE]
+    return [*solved, *(critique_body(c) for c in result.critiques), *revised]
+
+
+def outcome_body(result: LoopResult) -> dict[str, Any]:
+    return {
+        "stop": result.stop.value,
+        "critic": result.critic.value,
+        "chosen": result.chosen,
+        "candidates": [{"answer": c.answer, "members": list(c.members), "weight": round(c.weight, 6)} for c in result.candidates],
+        "warnings": list(result.warnings),
+    }
+
+
+def timing_body(result: LoopResult) -> dict[str, Any]:
+    return {
+        "wall_s": round(result.wall_s, 6),
+        "ttft_s": None if result.ttft_s is None else round(result.ttft_s, 6),
+        "stages": [{"stage": t.stage.value, "start_s": round(t.start_s, 6), "end_s": round(t.end_s, 6)} for t in result.timing],
+    }
+
+
+def solve_body(result: LoopResult, *, request_id: str, model: str, critic: str) -> dict[str, Any]:
+    return {
+        "id": request_id,
+        "object": "redraft.solution",
+        "model": model,
+        "critic": critic,
+        "answer": result.answer,
+        "content": result.content,
+        "outcome": outcome_body(result),
+        "transcript": transcript_body(result),
+        "usage": loop_usage_body(result),
+        "timing": timing_body(result),
+    }
