@@ -11,7 +11,7 @@ from server.commands import critique, model, serve, solve
 app = typer.Typer(
     help="Serve models that check their own work.", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-app.command("serve", context_settings=serve.OURS)(serve.serve)
+app.command("serve", context_settings=serve.OURS, options_metavar=serve.USAGE)(serve.serve)
 app.command("solve")(solve.solve)
 app.command("critique")(critique.critique)
 app.add_typer(model.app, name="model")

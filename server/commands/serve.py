@@ -12,12 +12,12 @@ from rich.console import Console
 from server import config
 from server.config import ServeSettings
 
+USAGE = "[MODEL] [OPTIONS] [any vLLM flag]"
 OURS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def serve(
     context: typer.Context,
-    model: Annotated[str | None, typer.Argument(help="Hugging Face id or local path; none: the embedded SmolLM2-135M-Instruct.")] = None,
     config_file: Annotated[Path | None, typer.Option("--config", help="YAML file with these settings; vLLM's flags under `vllm:`.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.  [default: 8000]")] = None,
@@ -29,13 +29,15 @@ def serve(
     kv_cache_gib: Annotated[int | None, typer.Option(help="KV cache on CPU, GiB.  [default: 2]")] = None,
     show_help: Annotated[bool, typer.Option("--help", help="Show these options, then vLLM's, and exit.")] = False,
 ) -> None:
-    """Serve MODEL: vLLM's OpenAI server, plus /solve, /critique and NAME:loop.
+    """Serve MODEL, a Hugging Face id or a local path (none: the embedded SmolLM2-135M-Instruct): vLLM's OpenAI server, plus /solve,
+    /critique and NAME:loop. MODEL comes before vLLM's flags.
 
     Each option can also come from the environment (REDRAFT_PORT=8001, REDRAFT_LOOP__DRAFTS=8) or the YAML file; a flag wins over the
     environment, the environment over the file. All other flags go to vLLM as they are (`--max-model-len 4096 --lora-modules cft=DIR`).
     """
     if show_help:
         _help(context)
+    model, rest = split_model(context.args)
     flags = {
         "model": model,
         "host": host,
@@ -49,9 +51,16 @@ def serve(
     }
     settings = config.load(config_file, flags)
     if settings.engine_url is not None:
-        _serve_remote(settings, context.args)
+        _serve_remote(settings, rest)
     else:
-        _serve_engine(settings, context.args)
+        _serve_engine(settings, rest)
+
+
+def split_model(rest: list[str]) -> tuple[str | None, list[str]]:
+    """What is left of the command line after our options -> (MODEL or None, vLLM's flags)."""
+    if rest and not rest[0].startswith("-"):
+        return rest[0], rest[1:]
+    return None, rest
 
 
 def _help(context: typer.Context) -> None:

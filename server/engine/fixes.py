@@ -5,7 +5,6 @@ On other platforms nothing is touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,8 +15,10 @@ def register() -> None:
     from vllm.platforms import current_platform
 
     if current_platform.is_cpu():
+        from server.engine import cpu_lora
+
         seeded_chunked_prefill()
-        base_rows_in_lora_batches()
+        cpu_lora.install()
 
 
 def seeded_chunked_prefill() -> None:
@@ -59,32 +60,3 @@ def _discarded(runner: Any) -> dict[int, torch.Generator]:
     batch = runner.input_batch
     mask = runner.discard_request_mask.np
     return {row: gen for row, gen in batch.generators.items() if row < batch.num_reqs and mask[row]}
-
-
-def base_rows_in_lora_batches() -> None:
-    """A request without an adapter, batched beside one with an adapter, must get the base model (tests/e2e/test_lora.py).
-
-    The CPU kernels index the stacked adapters by slot, and a row without one has slot -1, which wraps to the last slot: the row is
-    answered by whatever adapter lies there. Here what such rows were shrunk to is set to zero, so that nothing is added to them.
-    """
-    from vllm.lora.punica_wrapper import punica_cpu
-
-    if getattr(punica_cpu, "redraft_base_rows", False):
-        return
-
-    def with_clean_rows(shrink: Callable[..., None], rows: Callable[..., torch.Tensor]) -> Callable[..., None]:
-        def shrunk(inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, *rest: Any, **kwargs: Any) -> None:
-            shrink(inputs, weights, output, *rest, **kwargs)
-            output[: inputs.shape[0]].masked_fill_((rows(*rest) < 0).unsqueeze(1), 0.0)
-
-        return shrunk
-
-    def prefill_rows(starts: torch.Tensor, lengths: torch.Tensor, slots: torch.Tensor, *rest: Any) -> torch.Tensor:
-        return torch.repeat_interleave(slots, lengths)
-
-    def decode_rows(slots: torch.Tensor, *rest: Any) -> torch.Tensor:
-        return slots
-
-    punica_cpu.sgmv_shrink = with_clean_rows(punica_cpu.sgmv_shrink, prefill_rows)
-    punica_cpu.bgmv_shrink = with_clean_rows(punica_cpu.bgmv_shrink, decode_rows)
-    punica_cpu.redraft_base_rows = True

@@ -1,0 +1,85 @@
+"""Fixtures of every room: scripts for the deterministic engine, and a checker that needs no mathematics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from redraft import prompts
+from redraft.engine import Generation
+from redraft.scripted import Reply, ScriptedEngine
+from redraft.types import Stage
+
+
+def stage_of(request: Generation) -> Stage:
+    """Which kind of call a loop made, told from its prompt."""
+    last_user = [m["content"] for m in request.messages if m["role"] == "user"][-1]
+    if last_user.startswith(prompts.CRITIQUE_INSTRUCTION):
+        return Stage.CRITIQUE
+    return Stage.REVISE if last_user.startswith("A reviewer read your solution") else Stage.SOLVE
+
+
+def judged_response(request: Generation) -> str:
+    """The response that a critique request asks about."""
+    return request.messages[0]["content"].split("Solution:\n", 1)[1]
+
+
+def verdict(p_correct: float, text: str = "step one is checked") -> Callable[[Generation], list[Reply]]:
+    """Both calls of one critique: the words, then the labels' probabilities."""
+
+    def play(request: Generation) -> list[Reply]:
+        if request.top_logprobs:
+            labels = {" right": math.log(max(p_correct, 1e-9)), " wrong": math.log(max(1 - p_correct, 1e-9))}
+            return [Reply(" right" if p_correct >= 0.5 else " wrong", labels)]
+        return [Reply(text)]
+
+    return play
+
+
+class Script:
+    """A script by stage: drafts in order, then whatever the critic and the reviser say."""
+
+    def __init__(
+        self,
+        drafts: Sequence[Reply | str],
+        *,
+        critic: Callable[[Generation], list[Reply]] | None = None,
+        reviser: Callable[[Generation], list[Reply]] | None = None,
+    ) -> None:
+        self.drafts = [Reply(d) if isinstance(d, str) else d for d in drafts]
+        self.critic = critic or verdict(0.5)
+        self.reviser = reviser or (lambda request: [Reply("no idea")])
+
+    def __call__(self, request: Generation) -> list[Reply]:
+        match stage_of(request):
+            case Stage.SOLVE:
+                return self.drafts[: request.n]
+            case Stage.CRITIQUE:
+                return self.critic(request)
+            case Stage.REVISE:
+                return self.reviser(request)
+
+
+class WordChecker:
+    """The answer is what stands after `=`; equal are equal strings."""
+
+    def extract(self, response: str) -> str | None:
+        return response.rsplit("=", 1)[1].strip() or None if "=" in response else None
+
+    async def is_equal(self, gold: str, pred: str) -> bool:
+        return gold == pred
+
+
+@pytest.fixture
+def checker() -> WordChecker:
+    return WordChecker()
+
+
+@pytest.fixture
+def scripted() -> Callable[..., ScriptedEngine]:
+    def make(drafts: Sequence[Reply | str], **parts: Callable[[Generation], list[Reply]]) -> ScriptedEngine:
+        return ScriptedEngine(Script(drafts, **parts))
+
+    return make

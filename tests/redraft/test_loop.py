@@ -1,0 +1,283 @@
+"""Every stop rule, every budget, and what each kind of draft and critic may move, on the scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from redraft import loop
+from redraft.engine import Generation
+from redraft.errors import BadRequest, EngineFailed, ModelNotFound
+from redraft.loop import LoopOptions, StepEnded, StepStarted, StepText
+from redraft.scripted import Reply, ScriptedEngine
+from redraft.types import Calibration, CriticState, LoopResult, Message, Stage, Stop, Verdict
+from tests.conftest import Script, WordChecker, judged_response, stage_of, verdict
+
+ASK: list[Message] = [{"role": "user", "content": "what is it?"}]
+SHARP = Calibration(tpr=0.95, fpr=0.05, n=1000)
+OPTIONS = LoopOptions(drafts=3, rounds=1)
+
+
+async def solve(
+    engine: ScriptedEngine, options: LoopOptions = OPTIONS, calibration: Calibration | None = None, **more: object
+) -> LoopResult:
+    return await loop.run(
+        engine,
+        WordChecker(),
+        ASK,
+        model="scripted",
+        critic="scripted",
+        options=options,
+        calibration=calibration,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def stages(engine: ScriptedEngine) -> list[Stage]:
+    return [stage_of(request) for request in engine.requests]
+
+
+async def test_agreement_ends_without_a_critic() -> None:
+    engine = ScriptedEngine(Script(["x = 4", "so = 4", "thus = 4"]))
+    result = await solve(engine, replace(OPTIONS, drafts=3))
+    assert (result.answer, result.content, result.chosen) == ("4", "x = 4", 0)
+    assert result.stop in {Stop.AGREED, Stop.SETTLED}
+    assert result.critic is CriticState.UNUSED
+    assert stages(engine) == [Stage.SOLVE]
+
+
+async def test_drafts_are_one_request_with_a_shared_prompt() -> None:
+    engine = ScriptedEngine(Script(["= 1"] * 5))
+    await solve(engine, LoopOptions(drafts=5, temperature=0.9, seed=7))
+    (request,) = engine.requests
+    assert (request.n, request.temperature, request.seed) == (5, 0.9, 7)
+
+
+async def test_stragglers_are_cancelled_once_the_vote_is_settled() -> None:
+    slow = "word " * 200 + "= 9"
+    engine = ScriptedEngine(Script(["= 4", "= 4", "= 4", slow, slow]))
+    result = await solve(engine, LoopOptions(drafts=5))
+    assert (result.answer, result.stop) == ("4", Stop.SETTLED)
+    assert [d.finish_reason for d in result.drafts] == ["stop", "stop", "stop", "cancelled", "cancelled"]
+    assert engine.running == 0
+    assert 6 < result.usage.completion_tokens < 30
+
+
+async def test_a_majority_that_could_still_be_reached_is_waited_for() -> None:
+    engine = ScriptedEngine(Script(["= 4", "a long way = 9", "another long way = 9"]))
+    assert (await solve(engine, replace(OPTIONS, rounds=0))).answer == "9"
+
+
+async def test_disagreement_calls_the_critic_once_for_each_answer() -> None:
+    engine = ScriptedEngine(Script(["= 4", "= 5", "= 4 "], critic=verdict(0.9)))
+    result = await solve(engine)
+    judged = {judged_response(r) for r in engine.requests if stage_of(r) is Stage.CRITIQUE}
+    assert judged == {"= 4", "= 5"}
+    assert result.critic is CriticState.UNCALIBRATED
+    assert result.stop is Stop.ROUNDS
+
+
+async def test_an_uncalibrated_critic_moves_no_vote() -> None:
+    right_is_wrong = lambda request: verdict(0.01 if "= 4" in request.messages[0]["content"] else 0.99)(request)  # noqa: E731
+    result = await solve(ScriptedEngine(Script(["= 4", "= 5", "= 4"], critic=right_is_wrong)))
+    assert result.answer == "4"
+    assert {c.verdict for c in result.critiques} == {Verdict.CORRECT, Verdict.INCORRECT}
+
+
+async def test_a_calibrated_critic_moves_the_vote() -> None:
+    likes_five = lambda request: verdict(0.99 if "= 5" in request.messages[0]["content"] else 0.01)(request)  # noqa: E731
+    result = await solve(ScriptedEngine(Script(["= 4", "= 5", "= 4"], critic=likes_five)), calibration=SHARP)
+    assert result.answer == "5"
+    assert result.critic is CriticState.CALIBRATED
+
+
+async def test_a_calibrated_critic_is_given_the_chance_to_overturn_a_lead() -> None:
+    """A lead that settles a plain vote does not cancel drafts while verdicts could still change the winner."""
+    engine = ScriptedEngine(Script(["= 4", "= 4", "a longer way = 5"]))
+    assert (await solve(engine)).drafts[2].finish_reason == "cancelled"
+    engine = ScriptedEngine(Script(["= 4", "= 4", "a longer way = 5"]))
+    assert (await solve(engine, calibration=SHARP)).drafts[2].finish_reason == "stop"
+
+
+async def test_a_revision_joins_and_never_overwrites() -> None:
+    result = await solve(
+        ScriptedEngine(Script(["= 4", "= 5", "= 4"], critic=verdict(0.1), reviser=lambda r: [Reply("mended = 6")])), calibration=SHARP
+    )
+    assert [d.content for d in result.drafts] == ["= 4", "= 5", "= 4", "mended = 6", "mended = 6"]
+    assert [d.parent for d in result.drafts if d.stage is Stage.REVISE] == [0, 1]
+
+
+async def test_a_new_answer_needs_two_supporters() -> None:
+    def revise_one(request: Generation) -> list[Reply]:
+        return [Reply("= 7" if any(m["content"] == "= 4" for m in request.messages) else "lost")]
+
+    script = Script(["= 4", "= 5"], critic=verdict(0.1), reviser=revise_one)
+    result = await solve(ScriptedEngine(script), LoopOptions(drafts=2), SHARP)
+    weights = {c.answer: c.weight for c in result.candidates}
+    assert weights["7"] == 0.0
+    script = Script(["= 4", "= 5"], critic=verdict(0.1), reviser=lambda r: [Reply("= 7")])
+    result = await solve(ScriptedEngine(script), LoopOptions(drafts=2), SHARP)
+    assert {c.answer: c.weight for c in result.candidates}["7"] == 2.0
+
+
+async def test_a_revision_that_repeats_its_draft_is_no_second_witness() -> None:
+    def repeat(request: Generation) -> list[Reply]:
+        return [Reply("= 4 ") if any(m["content"] == "= 4" for m in request.messages) else Reply("nothing")]
+
+    result = await solve(ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.4), reviser=repeat)), LoopOptions(drafts=2), SHARP)
+    lone = next(c for c in result.candidates if c.answer == "4")
+    assert lone.members == (0, 2)
+    assert lone.weight < 1.0
+
+
+async def test_ties_go_to_the_first_draft() -> None:
+    assert (await solve(ScriptedEngine(Script(["= 8", "= 3"])), LoopOptions(drafts=2, rounds=0))).answer == "8"
+
+
+async def test_truncated_and_answerless_drafts_vote_nothing() -> None:
+    long = "= 9 " + "and so on " * 50
+    engine = ScriptedEngine(Script([long, long, "= 4"]))
+    result = await solve(engine, LoopOptions(drafts=3, response_tokens=10, rounds=0))
+    assert result.answer == "4"
+    assert [d.answer for d in result.drafts] == [None, None, "4"]
+
+
+async def test_without_any_answer_the_first_whole_draft_is_returned() -> None:
+    result = await solve(ScriptedEngine(Script(["a poem", "another poem", "a third"])))
+    assert (result.answer, result.content, result.stop) == (None, "a poem", Stop.NO_ANSWER)
+
+
+async def test_an_unreadable_verdict_abstains_and_says_so() -> None:
+    def mute(request: Generation) -> list[Reply]:
+        return [Reply(" maybe", {" maybe": -0.1})] if request.top_logprobs else [Reply("hm")]
+
+    result = await solve(ScriptedEngine(Script(["= 4", "= 5"], critic=mute)), LoopOptions(drafts=2), SHARP)
+    assert {c.verdict for c in result.critiques} == {Verdict.ABSTAIN}
+    assert all(c.reason and "no conclusion" in c.reason for c in result.critiques)
+    assert not any(d.stage is Stage.REVISE for d in result.drafts)
+
+
+async def test_a_critic_that_fails_abstains_with_its_cause() -> None:
+    def broken(request: Generation) -> list[Reply]:
+        return [Reply("half a", error=EngineFailed("the engine broke off"))]
+
+    result = await solve(ScriptedEngine(Script(["= 4", "= 5"], critic=broken)), LoopOptions(drafts=2), SHARP)
+    assert result.answer == "4"
+    assert {c.reason for c in result.critiques} == {"the critic failed: the engine broke off"}
+
+
+async def test_an_engine_that_fails_late_costs_only_what_is_missing() -> None:
+    engine = ScriptedEngine(
+        Script(["= 4", "a few words and then = 5", Reply("many words are said here until", error=EngineFailed("gone"))])
+    )
+    result = await solve(engine, LoopOptions(drafts=3, rounds=0))
+    assert result.answer == "4"
+    assert result.warnings == ("the engine failed while drafts were written: gone",)
+    assert result.drafts[2].finish_reason == "cancelled"
+
+
+async def test_an_engine_that_fails_first_raises() -> None:
+    with pytest.raises(EngineFailed):
+        await solve(ScriptedEngine(Script([Reply("", error=EngineFailed("gone"))] * 3)))
+    with pytest.raises(ModelNotFound):
+        await loop.run(ScriptedEngine(Script([])), WordChecker(), ASK, model="other", critic="other", options=OPTIONS)
+
+
+async def test_a_failing_revision_is_a_warning() -> None:
+    reviser = lambda request: [Reply("half", error=EngineFailed("gone"))]  # noqa: E731
+    result = await solve(ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1), reviser=reviser)), LoopOptions(drafts=2), SHARP)
+    assert len(result.warnings) == 2
+    assert result.answer == "4"
+
+
+@pytest.mark.parametrize("total", [8, 20, 40, 60, 100, 200])
+async def test_max_tokens_is_hard(total: int) -> None:
+    words = "one two three four five six seven eight nine = "
+    engine = ScriptedEngine(Script([words + str(k) for k in range(5)], critic=verdict(0.1), reviser=lambda r: [Reply(words + "7")]))
+    result = await solve(engine, LoopOptions(drafts=5, rounds=2, max_tokens=total, response_tokens=30, critique_tokens=20))
+    assert result.usage.completion_tokens <= total
+    assert result.usage.completion_tokens == sum(u.completion_tokens for u in result.usage_by_stage.values())
+
+
+async def test_max_calls_is_hard() -> None:
+    engine = ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1)))
+    result = await solve(engine, LoopOptions(drafts=2, max_calls=1))
+    assert (result.stop, result.answer, len(engine.requests)) == (Stop.MAX_CALLS, "4", 1)
+
+
+async def test_the_deadline_is_hard_and_returns_the_best_so_far() -> None:
+    slow = Reply("word " * 1000, delay_s=0.005)
+    engine = ScriptedEngine(Script(["= 4", slow, slow]))
+    result = await solve(engine, LoopOptions(drafts=3, deadline_s=0.2))
+    assert (result.stop, result.answer) == (Stop.DEADLINE, "4")
+    assert engine.running == 0
+    assert result.usage.completion_tokens > 3
+
+
+async def test_the_deadline_holds_for_the_critic_too() -> None:
+    def slow(request: Generation) -> list[Reply]:
+        return [Reply("word " * 1000, delay_s=0.005)]
+
+    engine = ScriptedEngine(Script(["= 4", "= 5"], critic=slow))
+    result = await solve(engine, LoopOptions(drafts=2, deadline_s=0.2))
+    assert (result.stop, result.answer, engine.running) == (Stop.DEADLINE, "4", 0)
+    assert result.usage_by_stage[Stage.CRITIQUE].completion_tokens > 0
+
+
+async def test_cancelling_the_loop_cancels_all_inner_work() -> None:
+    engine = ScriptedEngine(Script([Reply("word " * 1000, delay_s=0.005)] * 3))
+    task = asyncio.create_task(solve(engine))
+    while not engine.running:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.running == 0
+
+
+async def test_events_tell_every_step_in_order() -> None:
+    events: list[loop.Event] = []
+    result = await solve(ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1))), LoopOptions(drafts=2), emit=events.append)
+    started = [(e.stage, e.index) for e in events if isinstance(e, StepStarted)]
+    ended = [(e.stage, e.index) for e in events if isinstance(e, StepEnded)]
+    assert sorted(started) == sorted(ended)
+    for draft in result.drafts:
+        assert draft.content == "".join(
+            e.text for e in events if isinstance(e, StepText) and (e.stage, e.index) == (draft.stage, draft.index)
+        )
+    for critique in result.critiques:
+        told = "".join(e.text for e in events if isinstance(e, StepText) and (e.stage, e.index) == (Stage.CRITIQUE, critique.draft))
+        assert told == critique.text
+
+
+async def test_a_second_round_judges_only_new_answers() -> None:
+    engine = ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1), reviser=lambda r: [Reply("= 6")]))
+    result = await solve(engine, LoopOptions(drafts=2, rounds=3))
+    assert sorted(c.draft for c in result.critiques) == [0, 1, 2]
+    assert [d.answer for d in result.drafts] == ["4", "5", "6", "6", "6"]
+
+
+@pytest.mark.parametrize("messages", [[], [{"role": "assistant", "content": "hello"}]])
+async def test_a_conversation_must_end_with_the_user(
+    messages: list[Message], checker: WordChecker, scripted: Callable[..., ScriptedEngine]
+) -> None:
+    with pytest.raises(BadRequest) as error:
+        await loop.run(scripted(["= 1"] * 3), checker, messages, model="scripted", critic="scripted", options=OPTIONS)
+    assert error.value.param == "messages"
+
+
+async def test_history_reaches_solver_and_critic() -> None:
+    history: list[Message] = [
+        {"role": "user", "content": "x is 3"},
+        {"role": "assistant", "content": "noted"},
+        {"role": "user", "content": "what is 2x?"},
+    ]
+    engine = ScriptedEngine(Script(["= 6", "= 5"], critic=verdict(0.9)))
+    await loop.run(engine, WordChecker(), history, model="scripted", critic="scripted", options=LoopOptions(drafts=2))
+    assert list(engine.requests[0].messages[1:]) == history
+    asked = next(r for r in engine.requests if stage_of(r) is Stage.CRITIQUE).messages[0]["content"]
+    assert "x is 3" in asked
+    assert "what is 2x?" in asked
