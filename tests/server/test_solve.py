@@ -189,7 +189,7 @@ async def test_series_of_the_loop_are_exposed(serve: Serve) -> None:
     await post(served, "/solve", {"problem": "x", "model": "junk" * 10})
     async with served.client(follow_redirects=True) as client:
         text = (await client.get("/metrics")).text
-    assert 'redraft_stage_seconds_count{model="scripted",stage="critique"} 4.0' in text or 'stage="critique"} 2.0' in text
+    assert 'redraft_stage_seconds_count{model="scripted",stage="critique"} 2.0' in text
     assert 'redraft_loops_total{critic="uncalibrated",stop="rounds"} 1.0' in text
     assert 'redraft_verdicts_total{critic="scripted",verdict="correct"} 2.0' in text
     assert 'redraft_stage_tokens_total{kind="generated",model="scripted",stage="solve"}' in text
