@@ -13,6 +13,8 @@ from server.config import ServeSettings, vllm_flags
 
 PLUGINS = ("redraft", "redraft_engine")
 MAX_LORA_RANK = 64
+DEFAULT_MODEL_TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+"""How the default model's tool calls are read. For any other model vLLM wants to be told, and so do we."""
 
 
 def prepare_environment(settings: ServeSettings, *, cpu: bool) -> None:
@@ -33,7 +35,7 @@ def command_line(settings: ServeSettings, model: Path | str, flags: list[str], *
     if cpu:
         line += ["--enforce-eager", "--dtype", "bfloat16"]
     if settings.model == "default":
-        line += ["--served-model-name", home.DEFAULT_MODEL]
+        line += ["--served-model-name", home.DEFAULT_MODEL, *DEFAULT_MODEL_TOOLS]
     return [*line, *vllm_flags(settings.vllm), *flags]
 
 

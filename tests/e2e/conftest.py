@@ -1,0 +1,184 @@
+"""The real vLLM on the default model: once with our plugin in it, once plain behind `redraft serve --engine-url`.
+
+One engine at a time. Each server runs in its own process group and is ended with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from redraft import home
+from server.engine.entry import DEFAULT_MODEL_TOOLS
+from server.model import ensure_default_model
+
+START_S = 300
+PYTHON = sys.executable
+REDRAFT = str(Path(sys.executable).with_name("redraft"))
+VLLM = "vllm.entrypoints.launchers.api_server.entry"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """`url` is what a user talks to; `engine_url` is where vLLM's own series are."""
+
+    url: str
+    engine_url: str
+    model: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def client(self, **more: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=120, **more)
+
+    def series(self, name: str) -> float:
+        """Sum of a series of vLLM's over its labels."""
+        text = httpx.get(f"{self.engine_url}/metrics", timeout=30).text
+        return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(command: Sequence[str], health: str, log: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A server from its command until `health` answers; its process group is ended after use."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(list(command), stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **env}, start_new_session=True)
+    try:
+        _wait(process, health, log)
+        yield process
+    finally:
+        _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes], health: str, log: Path) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            pytest.fail(f"the server ended with {process.returncode}:\n{log.read_text(errors='replace')[-4000:]}")
+        try:
+            if httpx.get(health, timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.25)
+    pytest.fail(f"the server was not ready in {START_S} s:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for kind, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 10)):
+        try:
+            os.killpg(process.pid, kind)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@pytest.fixture(scope="session")
+def model() -> Path:
+    return ensure_default_model()
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="session")
+def adapters(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two LoRA adapters in PEFT's form whose answers plainly differ from the base model's and from each other."""
+    import torch
+    from safetensors.torch import save_file
+
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    hidden, kv = config["hidden_size"], config["num_key_value_heads"] * config["hidden_size"] // config["num_attention_heads"]
+    found = {}
+    for seed, name in enumerate(("tiny", "other")):
+        torch.manual_seed(seed)
+        weights = {}
+        for layer in range(config["num_hidden_layers"]):
+            for module, out in (("q_proj", hidden), ("v_proj", kv)):
+                key = f"base_model.model.model.layers.{layer}.self_attn.{module}"
+                weights[f"{key}.lora_A.weight"] = torch.randn(8, hidden) * 0.05
+                weights[f"{key}.lora_B.weight"] = torch.randn(out, 8) * 0.05
+        directory = tmp_path_factory.mktemp("adapters") / name
+        directory.mkdir()
+        save_file(weights, directory / "adapter_model.safetensors")
+        peft = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}
+        peft |= {"base_model_name_or_path": str(model), "bias": "none", "lora_dropout": 0.0, "use_rslora": False, "use_dora": False}
+        (directory / "adapter_config.json").write_text(json.dumps(peft), encoding="utf-8")
+        found[name] = directory
+    return found
+
+
+@contextmanager
+def with_plugin(logs: Path, adapters: dict[str, Path]) -> Iterator[Server]:
+    port = free_port()
+    url, log = f"http://127.0.0.1:{port}", logs / "redraft.log"
+    loras = [f"{name}={path}" for name, path in adapters.items()]
+    command = [REDRAFT, "serve", "--port", str(port), "--lora-modules", *loras]
+    with running(command, f"{url}/health/ready", log, OFFLINE) as process:
+        yield Server(url, url, home.DEFAULT_MODEL, process, log)
+
+
+@contextmanager
+def plain_vllm(logs: Path, model: Path, flags: Sequence[str] = ()) -> Iterator[Server]:
+    port = free_port()
+    url, log = f"http://127.0.0.1:{port}", logs / f"vllm-{port}.log"
+    command = [
+        PYTHON,
+        "-m",
+        VLLM,
+        "--model",
+        str(model),
+        "--served-model-name",
+        home.DEFAULT_MODEL,
+        "--enforce-eager",
+        "--dtype",
+        "bfloat16",
+    ]
+    with running([*command, "--port", str(port), *flags], f"{url}/health", log, {**OFFLINE, "VLLM_PLUGINS": ""}) as process:
+        yield Server(url, url, home.DEFAULT_MODEL, process, log)
+
+
+@contextmanager
+def in_front(logs: Path, engine: Server) -> Iterator[Server]:
+    port = free_port()
+    url, log = f"http://127.0.0.1:{port}", logs / "front.log"
+    command = [REDRAFT, "serve", "--engine-url", engine.url, "--port", str(port)]
+    with running(command, f"{url}/health/ready", log, {}) as process:
+        yield Server(url, engine.url, engine.model, process, log)
+
+
+@pytest.fixture(scope="session", params=["plugin", "engine-url"])
+def served(request: pytest.FixtureRequest, logs: Path, model: Path, adapters: dict[str, Path]) -> Iterator[Server]:
+    """The same suite runs against vLLM with our plugin, and against plain vLLM with us in front."""
+    with ExitStack() as stack:
+        if request.param == "plugin":
+            yield stack.enter_context(with_plugin(logs, adapters))
+        else:
+            loras = ["--enable-lora", "--max-lora-rank", "64", "--lora-modules", *(f"{name}={path}" for name, path in adapters.items())]
+            engine = stack.enter_context(plain_vllm(logs, model, ["--enable-prompt-tokens-details", *DEFAULT_MODEL_TOOLS, *loras]))
+            yield stack.enter_context(in_front(logs, engine))
