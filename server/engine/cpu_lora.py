@@ -6,13 +6,13 @@ one: wrong and slow. This wrapper is chosen through the platform's own hook (`ge
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-Rows = slice | torch.Tensor
-Groups = list[tuple[int, Rows]]
+Rows: TypeAlias = "slice | torch.Tensor"
+Groups: TypeAlias = list[tuple[int, Rows]]
 ALL = slice(None)
 
 

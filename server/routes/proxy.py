@@ -37,7 +37,7 @@ async def engine_health(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """The engine's models, and each once more as `NAME:loop`."""
     names = await services.of(request).engine.models()
-    base = [{"id": name, "object": "model", "created": 0, "owned_by": "engine"} for name in names]
+    base: list[dict[str, Any]] = [{"id": name, "object": "model", "created": 0, "owned_by": "engine"} for name in names]
     loops = [{**model, "id": model["id"] + LOOP_SUFFIX, "parent": model["id"]} for model in base]
     return JSONResponse({"object": "list", "data": [*base, *loops]})
 

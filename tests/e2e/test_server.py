@@ -20,7 +20,11 @@ ASK: Any = [{"role": "user", "content": PROBLEM}]
 LOOP = {"drafts": 4, "rounds": 1, "response_tokens": 96, "critique_tokens": 48, "seed": 3}
 WEATHER: Any = {
     "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}},
+    "function": {
+        "name": "weather",
+        "strict": True,
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
 }
 
 
@@ -55,14 +59,15 @@ async def test_tools_structured_outputs_and_completions_off_the_shelf(served: Se
     async with api(served) as client:
         called = await client.chat.completions.create(
             model=served.model,
-            messages=ASK,
+            messages=[{"role": "user", "content": "What is the weather in Paris?"}],
             tools=[WEATHER],
-            tool_choice={"type": "function", "function": {"name": "weather"}},
-            max_tokens=60,
+            tool_choice="required",
+            max_tokens=80,
             temperature=0,
         )
-        calls = called.choices[0].message.tool_calls or []
-        assert [c.function.name for c in calls if c.type == "function"] == ["weather"]
+        functions = [c.function for c in called.choices[0].message.tool_calls or [] if c.type == "function"]
+        assert [f.name for f in functions] == ["weather"]
+        assert isinstance(json.loads(functions[0].arguments)["city"], str)
         shaped = await client.chat.completions.create(
             model=served.model,
             messages=ASK,

@@ -1,0 +1,84 @@
+# Every target does the set-up it needs; the set-up is done once and is quick when nothing changed.
+#
+#   make demo    the main job on the embedded model: serve, solve, critique, revise, evaluate
+#   make test    all tests, the real vLLM included      make check   lint, types, architecture, docs
+#   make serve   serve the embedded model               make unit    the quick tests
+#
+# PYTHON       the interpreter that makes .venv (3.11 or newer)
+# TORCH_INDEX  address of PyTorch's CPU wheel index, where pip would not find a CPU build of torch by itself
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCKS := requirements/torch-cpu.txt requirements/cpu.lock requirements/dev.lock
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup model demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+setup: $(READY)
+
+$(READY): $(LOCKS) pyproject.toml
+	@echo "== set-up: a virtual environment with the CPU build of vLLM (about 4 GB, 2 to 5 minutes) =="; started=$$SECONDS; \
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'; \
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	echo "-- torch, CPU build"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements/torch-cpu.txt; \
+	echo "-- vLLM and everything else, from the locks"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/cpu.lock -r requirements/dev.lock; \
+	echo "-- redraft"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	$(BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda and "this torch is a CUDA build: remove .venv and name the address of the CPU wheel index of PyTorch, make TORCH_INDEX=... setup")'; \
+	touch $@; echo "== set-up done in $$((SECONDS - started)) s =="
+
+model: $(READY)
+	@$(BIN)/redraft model pull
+
+demo: model
+	@$(BIN)/python -m benchmarks.demo
+
+serve: model
+	@$(BIN)/redraft serve
+
+check: lint
+	@$(BIN)/pytest tests/test_architecture.py tests/test_docs.py
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+unit: $(READY)
+	@$(BIN)/pytest -m "not e2e and not gpu"
+
+e2e: model
+	@$(BIN)/pytest -m e2e tests
+
+test: model
+	@echo "== unit tests, then the real vLLM on the embedded model (about 10 to 15 minutes on 2 cores) =="; started=$$SECONDS; \
+	$(BIN)/pytest -m "not gpu"; echo "== tests passed in $$((SECONDS - started)) s =="
+
+bench-overhead: model
+	@$(BIN)/python -m benchmarks.serving_overhead
+
+bench-parallel: model
+	@$(BIN)/python -m benchmarks.parallel_drafts
+
+# Needs uv. The overrides drop what text serving on a CPU does not use.
+lock:
+	uv pip compile requirements/cpu.in --override requirements/overrides.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --output-file requirements/cpu.lock
+	uv pip compile requirements/dev.in --constraint requirements/cpu.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --output-file requirements/dev.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
