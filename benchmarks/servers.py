@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -26,8 +27,18 @@ def free_port() -> int:
         return port
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server and all processes it started, as one process group."""
+
+    process: subprocess.Popen[bytes]
+
+    def signal(self, kind: signal.Signals) -> None:
+        os.killpg(self.process.pid, kind)
+
+
 @contextmanager
-def running(command: Sequence[str], *, health: str, log: Path, env: dict[str, str] | None = None) -> Iterator[None]:
+def running(command: Sequence[str], *, health: str, log: Path, env: dict[str, str] | None = None) -> Iterator[Running]:
     """Run `command` in its own process group until `health` answers; end the whole group after use.
 
     Raises RuntimeError with the end of the log when the server stops or is not ready in time.
@@ -39,7 +50,7 @@ def running(command: Sequence[str], *, health: str, log: Path, env: dict[str, st
         )
     try:
         _wait(process, health, log)
-        yield
+        yield Running(process)
     finally:
         _end(process)
 
@@ -56,7 +67,7 @@ def _wait(process: subprocess.Popen[bytes], health: str, log: Path) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for kind, seconds in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 10.0)):
+    for kind, seconds in ((signal.SIGCONT, 0.1), (signal.SIGTERM, 20.0), (signal.SIGKILL, 10.0)):
         try:
             os.killpg(process.pid, kind)
             process.wait(seconds)

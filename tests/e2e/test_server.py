@@ -200,7 +200,7 @@ async def test_budgets_hold_on_the_real_engine(served: Server) -> None:
     async with served.client() as client:
         tokens = (await client.post("/solve", json={"problem": PROBLEM, "loop": {**LOOP, "max_tokens": 60}})).json()
         late = (
-            await client.post("/solve", json={"problem": PROBLEM, "loop": {"drafts": 4, "deadline_s": 0.7, "response_tokens": 1024}})
+            await client.post("/solve", json={"problem": PROBLEM, "loop": {"drafts": 4, "deadline_s": 4, "response_tokens": 1024}})
         ).json()
     assert 0 < tokens["usage"]["completion_tokens"] <= 60
     assert late["outcome"]["stop"] == "deadline"

@@ -1,0 +1,32 @@
+"""Options that more than one subcommand has, each in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TaskName = Annotated[
+    str, typer.Option("--task", help="A named task (see `evalsuite tasks`), a .jsonl or .csv file, or hub:OWNER/NAME?revision=SHA.")
+]
+BaseUrl = Annotated[str, typer.Option(help="The server, with or without /v1.")]
+Model = Annotated[str | None, typer.Option(help="A served model or adapter. Default: the first that the server lists.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first LIMIT problems.")]
+Responses = Annotated[
+    int | None, typer.Option("--n", "--drafts", min=1, help="Responses a problem (direct 1, vote and adaptive 8), or drafts of a loop.")
+]
+MaxTokens = Annotated[int | None, typer.Option(min=1, help="Tokens that one response may take. Default: the task's.")]
+Temperature = Annotated[float | None, typer.Option(min=0.0, max=2.0, help="Default: 0 for one response, 0.7 for several.")]
+Seed = Annotated[int | None, typer.Option(help="Sent with every request.")]
+ExtraBody = Annotated[str | None, typer.Option(help='For chats: more fields of the request, as JSON, such as {"top_p": 0.95}.')]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one reply.")]
+Retries = Annotated[int, typer.Option(min=0, help="How often to try again after an infrastructure failure.")]
+ApiKey = Annotated[str | None, typer.Option(envvar=["EVALSUITE_API_KEY", "OPENAI_API_KEY"], help="Bearer token of the server.")]
+DataDir = Annotated[Path | None, typer.Option(envvar="EVALSUITE_DATA_DIR", help="Folder with local copies of named tasks.")]
+ProblemField = Annotated[str, typer.Option(help="Column of the problem in a file.")]
+AnswerField = Annotated[str, typer.Option(help="Column of the gold answer in a file.")]
+SloText = Annotated[str | None, typer.Option("--slo", help="Count requests that keep limits, such as ttft=500ms,e2e=10s.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+DEFAULT_URL = "http://127.0.0.1:8000"

@@ -1,0 +1,43 @@
+"""A table with one row for each response, for notebooks and data frames. Needs pyarrow, which comes with `datasets`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from evalsuite.export.run import Exported
+from redraft.errors import BadRequest
+
+
+def write(run: Exported, directory: Path) -> list[Path]:
+    """Write `samples.parquet` into `directory`."""
+    try:
+        arrow, arrow_parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise BadRequest("--format parquet needs `pip install pyarrow`", param="format") from error
+    rows = [
+        {
+            "task": run.config.task,
+            "model": run.config.model,
+            "strategy": str(run.config.strategy),
+            "id": sample["id"],
+            "position": position,
+            "problem": sample["problem"],
+            "gold": sample["gold"],
+            "response": sample["responses"][position]["content"],
+            "finish_reason": sample["responses"][position]["finish_reason"],
+            "answer": mark["answer"],
+            "outcome": mark["outcome"],
+            "how": mark["how"],
+            "reason": mark["reason"],
+            "completion_tokens_of_sample": sample["completion_tokens"],
+            "latency_s": sample["timing"]["latency_s"],
+            "ttft_s": sample["timing"]["ttft_s"],
+        }
+        for sample, mark, position in run.responses()
+    ]
+    directory.mkdir(parents=True, exist_ok=True)
+    path, part = directory / "samples.parquet", directory / ".samples.parquet.part"
+    arrow_parquet.write_table(arrow.Table.from_pylist(rows), part)
+    part.replace(path)
+    return [path]

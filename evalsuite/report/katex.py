@@ -1,0 +1,36 @@
+"""Inlines a KaTeX distribution, fonts included, so that a page can set mathematics without a network. Knows its file names only."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from redraft.errors import BadRequest
+
+STYLE, SCRIPTS = "katex.min.css", ("katex.min.js", "contrib/auto-render.min.js")
+_SOURCES = re.compile(r"src:url\((fonts/[\w.-]+\.woff2)\) format\(\"woff2\"\)[^;}]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Katex:
+    """Text for a page's style and script elements."""
+
+    style: str = ""
+    script: str = ""
+
+
+def inlined(dist: Path) -> Katex:
+    """KaTeX from its `dist` folder. Raises BadRequest naming the file that is not there."""
+    for name in (STYLE, *SCRIPTS):
+        if not (dist / name).is_file():
+            raise BadRequest(f"{dist / name}: no such file; expected the dist folder of the katex package", param="katex")
+    style = _SOURCES.sub(lambda found: _embedded(dist / found[1]), (dist / STYLE).read_text(encoding="utf-8"))
+    script = "\n".join((dist / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return Katex(style, script.replace("</script", "<\\/script"))
+
+
+def _embedded(font: Path) -> str:
+    data = base64.b64encode(font.read_bytes()).decode()
+    return f'src:url(data:font/woff2;base64,{data}) format("woff2")'

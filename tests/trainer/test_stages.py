@@ -1,0 +1,261 @@
+"""The stages that make data: what is kept and why not, and that a run that was cut off ends in the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from evalsuite.tasks import Problem, Task
+from redraft.engine import Generation
+from redraft.errors import BadRequest, EngineUnavailable, Overloaded
+from redraft.scripted import Reply, ScriptedEngine
+from trainer.critique import critique
+from trainer.errors import BadRow, BadRun
+from trainer.inject import inject
+from trainer.likeness import NearDuplicates, TestSets
+from trainer.sample import Plan, sample
+from trainer.select import mix, select
+from trainer.solutions import solutions
+from trainer.verify import rejections, verify
+
+from .conftest import BoxChecker, rows_of
+
+Jsonl = Callable[..., Path]
+GOOD = {
+    "id": "a",
+    "problem": "What is 7 - 2?",
+    "response": "7 - 2 = 6. \\boxed{6}",
+    "gold": "5",
+    "label": "wrong",
+    "critique": "The solution takes 7 - 2 to be 6, but 7 - 2 = 5. The answer is \\boxed{5}.",
+    "conclusion": "wrong",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"label": None}, None),
+        ({"critique": "7 - 2 = 6 is false. \\boxed{5}"}, None),
+        ({"conclusion": "right"}, "conclusion"),
+        ({"label": None, "conclusion": "right"}, "conclusion"),
+        ({"critique": "7 - 2 = 5, so \\boxed{4}."}, "answer"),
+        ({"critique": "It is wrong.\n7 - 2 = 6 and the answer is \\boxed{5}."}, "equation"),
+        ({"label": None, "gold": None}, "no_label"),
+        ({"outcome": "cannot_judge", "reason": "no step"}, "not_judged"),
+        ({"problem": "How many legs have three spiders and two dogs in all, if none of them is hurt?"}, "test_set"),
+    ],
+)
+def test_why_a_critique_is_kept_or_not(
+    jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console, change: dict[str, Any], reason: str | None
+) -> None:
+    banned = jsonl(
+        {"question": "If none is hurt: how many legs have three spiders and two dogs in all, if none of them is bad?"}, name="test.jsonl"
+    )
+    kept = tmp_path / "kept.jsonl"
+    found = verify(jsonl({**GOOD, **change}), kept, checker, test_sets=[banned], console=quiet)
+    rejected = rows_of(rejections(kept))
+    assert [row["reason"] for row in rejected] == ([] if reason is None else [reason])
+    assert found.kept == (reason is None)
+    assert all(row["detail"] and row["row"]["id"] == "a" for row in rejected)
+
+
+def test_near_duplicates_are_rejected_within_a_problem(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    long = GOOD["critique"] + " Every other step of the solution was looked at too and nothing else was found in it at all."
+    rows = [{**GOOD, "id": "a", "critique": long}, {**GOOD, "id": "b", "critique": long + " Good."}, {**GOOD, "id": "c"}]
+    found = verify(jsonl(*rows), tmp_path / "kept.jsonl", checker, test_sets=[], console=quiet)
+    assert [row["id"] for row in rows_of(tmp_path / "kept.jsonl")] == ["a", "c"]
+    assert rows_of(rejections(tmp_path / "kept.jsonl"))[0]["detail"] == "nearly the same as a"
+    assert found.noise == 0
+
+
+def test_duplicates_are_known_after_a_resumption(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    source, kept = jsonl(GOOD, {**GOOD, "id": "b"}), tmp_path / "kept.jsonl"
+    verify(source, kept, checker, test_sets=[], console=quiet)
+    rejections(kept).write_text("")
+    verify(source, kept, checker, test_sets=[], console=quiet)
+    assert [row["id"] for row in rows_of(kept)] == ["a"]
+    assert [row["reason"] for row in rows_of(rejections(kept))] == ["duplicate"]
+
+
+def test_noise_is_the_teachers_share_of_faults(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    rows = [GOOD, {**GOOD, "id": "b", "conclusion": "right"}, {**GOOD, "id": "c", "outcome": "cannot_judge", "reason": "x"}]
+    assert verify(jsonl(*rows), tmp_path / "kept.jsonl", checker, test_sets=[], console=quiet).noise == 0.5
+
+
+def test_likeness() -> None:
+    seen = NearDuplicates(0.9)
+    seen.add("p", "one", "3 + 4 = 7 and then 7 + 5 = 12 holds")
+    assert seen.find("p", "3 + 4 = 7 and then 7 + 5 = 12 holds!") == "one"
+    assert seen.find("q", "3 + 4 = 7 and then 7 + 5 = 12 holds") is None
+    assert seen.find("p", "3 + 4 = 7 and then 7 + 6 = 13 holds") is None
+    sets = TestSets()
+    sets.add("short", ["What is 2+2?"])
+    assert sets.find("what is 2 + 2") == "short"
+    assert sets.find("what is 2 + 3") is None
+
+
+def responses(jsonl: Jsonl) -> Path:
+    rows = [
+        {
+            "id": str(index),
+            "problem": f"What is {index} + 9 - 1?",
+            "gold": str(index + 8),
+            "response": f"{index} + 9 = {index + 9}\n{index + 9} - 1 = {index + 8}. \\boxed{{{index + 8}}}",
+        }
+        for index in range(12)
+    ]
+    return jsonl(*rows, {"id": "gone", "error": "timeout"}, name="responses.jsonl")
+
+
+def run_all(source: Path, folder: Path, checker: BoxChecker, quiet: Console) -> list[Path]:
+    injected, critiques, kept = folder / "injected.jsonl", folder / "critiques.jsonl", folder / "kept.jsonl"
+    inject(source, injected, checker, seed=1, console=quiet)
+    critique(injected, critiques, checker, seed=1, samples=2, console=quiet)
+    verify(critiques, kept, checker, test_sets=[], console=quiet)
+    return [injected, critiques, kept, rejections(kept)]
+
+
+def test_a_stage_that_was_cut_off_ends_in_the_same_files(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    source = responses(jsonl)
+    whole = run_all(source, tmp_path / "whole", checker, quiet)
+    expected = [path.read_bytes() for path in whole]
+    assert [len(rows_of(path)) for path in whole[:3]] == [25, 49, 48]
+    cut = run_all(source, tmp_path / "cut", checker, quiet)
+    for path in cut[:3]:
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        run_all(source, tmp_path / "cut", checker, quiet)
+        assert [path.read_bytes() for path in cut] == expected
+
+
+def test_another_runs_output_is_refused(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    source, output = responses(jsonl), tmp_path / "critiques.jsonl"
+    critique(source, output, checker, seed=1, samples=1, console=quiet)
+    with pytest.raises(BadRun, match="another run"):
+        critique(source, output, checker, seed=2, samples=1, console=quiet)
+    foreign = jsonl({"mine": 1}, name="foreign.jsonl")
+    with pytest.raises(BadRun, match="choose another output"):
+        critique(source, foreign, checker, seed=1, samples=1, console=quiet)
+
+
+def test_injected_twins_are_wrong_by_their_own_steps(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    counts = inject(responses(jsonl), tmp_path / "out.jsonl", checker, seed=0, console=quiet)
+    assert counts == {"right": 12, "wrong": 12, "failed": 1}
+    for row in rows_of(tmp_path / "out.jsonl"):
+        if row.get("injected"):
+            assert checker.extract(row["response"]) != row["gold"]
+
+
+def test_inject_needs_a_gold(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    with pytest.raises(BadRow, match=r"rows\.jsonl:1: field `gold`"):
+        inject(jsonl({"problem": "a", "response": "b"}), tmp_path / "out.jsonl", checker, seed=0, console=quiet)
+
+
+@pytest.mark.parametrize(
+    ("rights", "wrongs", "right", "limit", "taken"),
+    [
+        (10, 30, 0.5, None, (10, 10)),
+        (10, 30, None, 8, (2, 6)),
+        (10, 30, 0.5, 8, (4, 4)),
+        (10, 0, 1.0, None, (10, 0)),
+        (5, 5, 0.0, None, (0, 5)),
+    ],
+)
+def test_the_mix(rights: int, wrongs: int, right: float | None, limit: int | None, taken: tuple[int, int]) -> None:
+    assert mix(rights, wrongs, right, limit) == taken
+
+
+def test_select_draws_by_its_seed(jsonl: Jsonl, tmp_path: Path) -> None:
+    source = jsonl(*({"id": index, "conclusion": "right" if index % 3 else "wrong"} for index in range(30)))
+    drawn = []
+    for seed in (0, 0, 1):
+        assert select(source, tmp_path / "out.jsonl", right=0.5, limit=10, seed=seed) == {"right": 5, "wrong": 5}
+        drawn.append([row["id"] for row in rows_of(tmp_path / "out.jsonl")])
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] == sorted(drawn[0])
+
+
+def test_select_takes_responses_by_their_label(jsonl: Jsonl, tmp_path: Path) -> None:
+    source = jsonl(*({"id": index, "label": "right" if index % 3 else "wrong"} for index in range(9)))
+    assert select(source, tmp_path / "out.jsonl", right=0.5, limit=None, seed=0) == {"right": 3, "wrong": 3}
+    with pytest.raises(BadRow, match=r"rows\.jsonl:1: field `label`"):
+        select(jsonl({"id": 1}), tmp_path / "out.jsonl", right=0.5, limit=None, seed=0)
+
+
+def a_task(*problems: Problem) -> Task:
+    return Task("t", problems, "f", 100, "here")
+
+
+PROBLEMS = tuple(Problem(f"t/{index}", f"What is {index} + 1?", str(index + 1), f"{index} + 1 = {index + 1}.") for index in range(6))
+PLAN = Plan(model="scripted", n=2, temperatures=(0.5, 1.0), max_tokens=50, seed=None, concurrency=3)
+
+
+def answer(request: Generation) -> Sequence[Reply]:
+    number = int(request.messages[-1]["content"].split()[2])
+    wait = 0.0 if number % 2 else 0.01
+    return [Reply(f"It is \\boxed{{{number + 1 + index}}}", delay_s=wait) for index in range(request.n)]
+
+
+async def test_samples_are_labelled_and_in_the_order_of_the_problems(tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    output = tmp_path / "out.jsonl"
+    counts = await sample(a_task(*PROBLEMS), output, ScriptedEngine(answer), checker, PLAN, quiet)
+    rows = rows_of(output)
+    assert counts == {"right": 12, "wrong": 12}
+    assert [row["id"] for row in rows] == [f"t/{p}/{t}/{i}" for p in range(6) for t in ("0.5", "1") for i in range(2)]
+    assert rows[1]["response"] == "It is \\boxed{2}"
+    assert (rows[1]["label"], rows[1]["gold"], rows[1]["temperature"], rows[1]["finish_reason"]) == ("wrong", "1", 0.5, "stop")
+
+
+async def test_sampling_goes_on_where_it_was_cut_off(tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    output, engine = tmp_path / "out.jsonl", ScriptedEngine(answer)
+    await sample(a_task(*PROBLEMS), output, ScriptedEngine(answer), checker, PLAN, quiet)
+    whole = output.read_bytes()
+    output.write_bytes(whole[: len(whole) // 2])
+    await sample(a_task(*PROBLEMS), output, engine, checker, PLAN, quiet)
+    assert output.read_bytes() == whole
+    assert 0 < len(engine.requests) < 12
+
+
+async def test_a_failure_is_a_record_and_an_overloaded_engine_is_asked_again(tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    refused: list[int] = []
+
+    def script(request: Generation) -> Sequence[Reply]:
+        number = int(request.messages[-1]["content"].split()[2])
+        if number == 1:
+            raise BadRequest("the prompt is too long")
+        if number == 2 and number not in refused:
+            refused.append(number)
+            raise Overloaded("full", retry_after_s=0.001)
+        return answer(request)
+
+    plan = Plan("scripted", 1, (0.5,), 50, None, 2)
+    counts = await sample(a_task(*PROBLEMS), tmp_path / "out.jsonl", ScriptedEngine(script), checker, plan, quiet)
+    assert counts == {"right": 5, "failed": 1}
+    assert rows_of(tmp_path / "out.jsonl")[1]["error"] == "invalid_request_error: the prompt is too long"
+
+
+async def test_an_engine_that_is_gone_ends_the_stage_and_leaves_what_was_had(tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    def script(request: Generation) -> Sequence[Reply]:
+        if "3 + 1" in request.messages[-1]["content"]:
+            raise EngineUnavailable("gone")
+        return answer(request)
+
+    engine = ScriptedEngine(script)
+    with pytest.raises(EngineUnavailable):
+        await sample(a_task(*PROBLEMS), tmp_path / "out.jsonl", engine, checker, PLAN, quiet)
+    assert len(rows_of(tmp_path / "out.jsonl")) == 12
+    assert engine.running == 0
+
+
+def test_solutions_are_right_responses_and_sft_rows(tmp_path: Path, checker: BoxChecker) -> None:
+    solutions(a_task(*PROBLEMS), tmp_path / "out.jsonl")
+    row = rows_of(tmp_path / "out.jsonl")[2]
+    assert row["solution"] == row["response"] == "2 + 1 = 3.\nThe answer is \\boxed{3}."
+    with pytest.raises(BadRow, match="no reference solutions"):
+        solutions(a_task(Problem("x", "p", "1")), tmp_path / "none.jsonl")

@@ -1,0 +1,135 @@
+"""The symbolic teacher: what it finds, that all it asserts is true, and that it says so when it cannot judge."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from evalsuite import tasks
+from redraft import prompts
+from trainer.equations import Truth, find
+from trainer.inject import corruptions
+from trainer.judge import Finding, Judgement, Key, judge
+from trainer.problems import solve
+from trainer.teacher import CannotJudge, Critique, SymbolicTeacher
+from trainer.verify import DENIAL
+
+from .conftest import BoxChecker
+
+CHAIN, BOXES = "What is 4 + 3 - 2 + 10?", "Ada has 3 boxes of 4 apples and eats 5. How many are left?"
+STEPS = "3 * 4 = 12. 12 - 5 = 7."
+
+
+def judged(problem: str, response: str, key: Key | None = None) -> Judgement:
+    return judge(problem, response, BoxChecker().extract(response), key or Key())
+
+
+@pytest.mark.parametrize(
+    ("problem", "response", "key", "finding", "answer"),
+    [
+        (CHAIN, "4 + 3 = 7\n7 - 2 = 5\n5 + 10 = 15. \\boxed{15}", Key(), Finding.SOUND, "15"),
+        (CHAIN, "4 + 3 = 7\n7 - 2 = 6\n6 + 10 = 16. \\boxed{16}", Key(), Finding.FALSE_STEP, "15"),
+        (CHAIN, "4 + 3 = 7\n7 - 2 = 5\n\\boxed{5}", Key(), Finding.ASTRAY, "15"),
+        (CHAIN, "4 + 3 = 7\n7 - 2 = 5\n5 + 10 = 15. \\boxed{16}", Key(), Finding.LOST, "15"),
+        ("What is 12 * 13?", "\\boxed{154}", Key(), Finding.ASTRAY, "156"),
+        ("Solve for x: 3x + 4 = 19", "3x = 23. \\boxed{23/3}", Key(), Finding.FALSE_STEP, "5"),
+        ("Solve for x: 3x + 4 = 19", "3x = 15\nx = 5. \\boxed{5}", Key(), Finding.SOUND, "5"),
+        (BOXES, "3 * 4 = 11. Then 11 - 5 = 6. \\boxed{6}", Key(), Finding.FALSE_STEP, "7"),
+        (BOXES, "3 + 4 = 7. Then 7 - 5 = 2. \\boxed{2}", Key("7", STEPS), Finding.ASTRAY, "7"),
+        (BOXES, "3 + 4 = 8. Then 8 - 5 = 3. \\boxed{3}", Key("7", STEPS), Finding.FALSE_STEP, "7"),
+        (BOXES, "3 + 4 = 8. Then 8 - 5 = 3. \\boxed{3}", Key("7"), Finding.FALSE_STEP, None),
+        (BOXES, "3 * 4 = 12. Then 12 - 5 = 7. \\boxed{7}", Key("7"), Finding.SOUND, "7"),
+    ],
+)
+def test_findings(problem: str, response: str, key: Key, finding: Finding, answer: str | None) -> None:
+    found = judged(problem, response, key)
+    assert (found.finding, found.answer) == (finding, answer)
+
+
+@pytest.mark.parametrize(
+    ("problem", "response", "key", "reason"),
+    [
+        (BOXES, "3 * 4 = 12. Then 12 - 5 = 7. \\boxed{7}", Key(), "cannot be solved from its text"),
+        (BOXES, "3 + 4 = 7. Then 7 - 5 = 2. \\boxed{2}", Key("7"), "where it went astray"),
+        (BOXES, "It is \\boxed{7}", Key("7"), "no step can be checked"),
+        (CHAIN, "4 + 3 = 8, 8 - 3 + 10 = 15. \\boxed{15}", Key(), "yet the answer is right"),
+        (CHAIN, "\\boxed{many}", Key(), "no number"),
+    ],
+)
+def test_it_says_when_it_cannot_judge(problem: str, response: str, key: Key, reason: str) -> None:
+    found = judged(problem, response, key)
+    assert found.finding is Finding.CANNOT_JUDGE
+    assert reason in found.reason
+
+
+def test_the_first_false_step_is_named_and_later_ones_are_not() -> None:
+    found = judged(CHAIN, "4 + 3 = 8\n8 - 2 = 5\n5 + 10 = 15. \\boxed{16}")
+    assert [step.text for step in found.steps] == ["4 + 3 = 8"]
+
+
+def test_steps_done_again_carry_the_correction() -> None:
+    found = judged(BOXES, "3 * 4 = 11. 11 - 5 = 6. 6 * 11 = 66. \\boxed{66}")
+    assert found.derivation == ("3 * 4 = 12", "12 - 5 = 7", "7 * 12 = 84")
+
+
+@pytest.fixture(scope="module")
+def many() -> list[tuple[str, str, Key, str]]:
+    """Right and corrupted solutions of generated problems, with their labels."""
+    checker, cases = BoxChecker(), []
+    for family in ("redraft-arith", "redraft-arith-hard"):
+        for problem in tasks.load(f"{family}@3", limit=60).problems:
+            right = f"{problem.solution} \\boxed{{{problem.answer}}}"
+            wrong = next(corruptions(right, random.Random(problem.id)), None)
+            key = Key(problem.answer, problem.solution)
+            cases.append((problem.problem, right, key, prompts.RIGHT))
+            if wrong is not None and not checker.is_equal(problem.answer, checker.extract(wrong) or ""):
+                cases.append((problem.problem, wrong, key, prompts.WRONG))
+    return cases
+
+
+def test_every_conclusion_is_right_and_every_equation_asserted_holds(many: list[tuple[str, str, Key, str]]) -> None:
+    teacher = SymbolicTeacher(BoxChecker(), seed=5)
+    given = [(teacher.critique(problem, response, key), label, problem, key) for problem, response, key, label in many]
+    critiques = [(one, label, problem, key) for one, label, problem, key in given if isinstance(one, Critique)]
+    assert len(many) > 220
+    assert len(critiques) >= 0.99 * len(many)
+    for critique, label, problem, key in critiques:
+        assert critique.conclusion == label
+        assert critique.answer == key.gold
+        solved = solve(problem)
+        asserted = find(critique.body, solved.known if solved else None)
+        assert asserted
+        assert not [equation.text for equation in asserted if equation.truth is Truth.FALSE]
+
+
+def test_the_wording_varies_with_the_seed_and_is_fixed_by_it() -> None:
+    response = "4 + 3 = 7\n7 - 2 = 6\n6 + 10 = 16. \\boxed{16}"
+    bodies = set()
+    for seed in range(20):
+        first, again = (SymbolicTeacher(BoxChecker(), seed).critique(CHAIN, response, Key()) for _ in range(2))
+        assert isinstance(first, Critique)
+        assert first == again
+        assert "7 - 2 = 5" in first.body
+        assert "7 - 2 = 6" not in first.body
+        assert prompts.CONCLUSION not in first.body
+        bodies.add(first.body)
+    assert len(bodies) > 15
+
+
+def test_a_response_without_steps_is_worded_alike_until_its_verdict() -> None:
+    teacher = SymbolicTeacher(BoxChecker(), 0)
+    heads = {}
+    for answer in ("156", "154"):
+        found = [teacher.critique("What is 12 * 13?", f"\\boxed{{{answer}}}", Key(), sample) for sample in range(40)]
+        heads[answer] = {one.body.splitlines()[-2].partition(" 12 *")[0] for one in found if isinstance(one, Critique)}
+    assert heads["156"] == heads["154"]
+
+
+def test_what_cannot_be_judged_is_no_critique() -> None:
+    assert isinstance(SymbolicTeacher(BoxChecker(), 0).critique(BOXES, "It is \\boxed{7}", Key("7")), CannotJudge)
+
+
+def test_denials_are_seen() -> None:
+    assert DENIAL.search("But 7 - 2 is not 6")
+    assert not DENIAL.search("7 - 2 = 6 holds")

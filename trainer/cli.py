@@ -1,0 +1,23 @@
+"""The `trainer` command. Imports no library that trains until a stage needs it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from redraft.errors import RedraftError
+from trainer.commands import data, train
+
+app = typer.Typer(help="Verified critiques in, a better critic out.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+for command in (data.sample, data.solutions, data.inject, data.critique, data.verify, data.select, train.preview, train.fit):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command; an error that a person can mend is one line, and exit status 2."""
+    try:
+        app()
+    except RedraftError as error:
+        print(f"trainer: {error.message}", file=sys.stderr)
+        raise SystemExit(2) from None

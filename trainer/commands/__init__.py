@@ -1,0 +1,1 @@
+"""The subcommands of `trainer`, by what they work on."""

@@ -1,0 +1,122 @@
+"""The `fit` stage: a configuration in, an adapter's folder out. Checkpoints and resumption are the library's; refusals come first.
+
+Everything that can be refused is refused before the model is loaded.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from trainer import artifact
+from trainer.base import base_folder, load_renderer
+from trainer.build import Job, build, resolve_dtype
+from trainer.checkpoints import claim_work, last_checkpoint
+from trainer.config import FitConfig
+from trainer.examples import render_all
+from trainer.origin import origin
+
+LIBRARIES = ("torch", "transformers", "peft", "trl")
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """An adapter that is there. `fresh` is False where an earlier run had already made it."""
+
+    path: Path
+    manifest: dict[str, Any]
+    fresh: bool
+
+
+def fit(config: FitConfig, console: Console) -> Fitted:
+    """Train the adapter that `config` asks for, going on from this run's last checkpoint if there is one."""
+    config = resolve_dtype(config)
+    identity = origin(config, base_folder(config.model))
+    done = artifact.existing(config.output, identity["run_sha256"])
+    if done is not None:
+        return Fitted(config.output, done, fresh=False)
+    job = prepare(config, console)
+    claim_work(job.work, identity["run_sha256"])
+    staged, metrics = _train(job, console)
+    manifest = artifact.write(
+        staged,
+        config.output,
+        {
+            "name": config.output.name,
+            "method": config.method.value,
+            **identity,
+            "examples": len(job.train.kept),
+            "dropped_rows": list(job.train.dropped),
+            "trained_tokens": job.train.trained_tokens,
+            "config": config.model_dump(mode="json"),
+            "metrics": metrics,
+            "libraries": {name: version(name) for name in LIBRARIES},
+        },
+    )
+    if not config.keep_checkpoints:
+        shutil.rmtree(job.work)
+    return Fitted(config.output, manifest, fresh=True)
+
+
+def prepare(config: FitConfig, console: Console) -> Job:
+    """Read and render all rows: whatever is wrong with the data is found here."""
+    folder = base_folder(config.model)
+    renderer = load_renderer(folder)
+    return Job(
+        config=config,
+        folder=folder,
+        renderer=renderer,
+        train=render_all(config.data, config, renderer, console),
+        evaluation=render_all(config.eval_data, config, renderer, console),
+        work=config.output.with_name(config.output.name + ".work"),
+    )
+
+
+def _train(job: Job, console: Console) -> tuple[Path, dict[str, Any]]:
+    trainer = build(job, console)
+    checkpoint = last_checkpoint(job.work)
+    if checkpoint is not None:
+        console.print(f"going on from {checkpoint.name}")
+    started = time.monotonic()
+    outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    metrics: dict[str, Any] = {
+        "steps": outcome.global_step,
+        "train_loss": _mean_loss(trainer.state.log_history),
+        "seconds_since_start": time.monotonic() - started,
+    }
+    if job.evaluation.kept:
+        metrics["eval_loss"] = _eval_loss(trainer)
+    metrics["history"] = [_losses(entry) for entry in trainer.state.log_history]
+    staged = job.work / "adapter"
+    if staged.exists():
+        shutil.rmtree(staged)
+    trainer.model.save_pretrained(staged, safe_serialization=True, save_embedding_layers=False)
+    artifact.check_weights(staged / artifact.WEIGHTS)
+    return staged, metrics
+
+
+def _mean_loss(history: list[dict[str, Any]]) -> float:
+    """Over all steps. The library's own figure counts only those since the last start."""
+    total, before = 0.0, 0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - before)
+            before = entry["step"]
+    return total / max(1, before)
+
+
+def _eval_loss(trainer: Any) -> float:
+    """The loss on the evaluation rows at the end; not computed again where the last step has just done so."""
+    last: dict[str, Any] = next((entry for entry in reversed(trainer.state.log_history) if "eval_loss" in entry), {})
+    loss: float = last["eval_loss"] if last.get("step") == trainer.state.global_step else trainer.evaluate()["eval_loss"]
+    return loss
+
+
+def _losses(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if "loss" in key or key in ("step", "learning_rate")}

@@ -1,0 +1,48 @@
+"""What a person sees while an adapter is trained: steps, loss, speed, time left. Imports transformers: import it where training begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich.progress
+from rich.console import Console
+from transformers import TrainerCallback
+
+
+class Progress(TrainerCallback):
+    """A progress bar where the console is a terminal, one line for each log entry where it is not."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = rich.progress.Progress(
+            "[progress.description]{task.description}",
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TimeRemainingColumn(),
+            "{task.fields[figures]}",
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("training", total=None, figures="")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.update(self.task, total=state.max_steps, completed=state.global_step)
+        self.bar.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.update(self.task, completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        shown = {
+            key: value for key, value in (logs or {}).items() if key in ("loss", "eval_loss", "mean_token_accuracy", "rewards/accuracies")
+        }
+        if not shown:
+            return
+        figures = "  ".join(f"{key} {float(value):.4f}" for key, value in shown.items())
+        self.bar.update(self.task, figures=figures)
+        if not self.console.is_terminal:
+            self.console.print(f"step {state.global_step}/{state.max_steps}  {figures}", highlight=False)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.stop()

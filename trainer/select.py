@@ -1,0 +1,40 @@
+"""A chosen mix of right and wrong: critiques by their conclusion, responses by their label. Draws by a seed, keeps the order."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+from redraft import prompts, records
+from trainer.errors import BadConfig
+from trainer.rows import Row
+
+
+def select(source: Path, output: Path, *, right: float | None, limit: int | None, seed: int) -> Counter[str]:
+    """Write as many rows as the mix allows, at most `limit`. Counts both sides."""
+    rows = [(_side(Row(record, f"{source}:{number}")), record) for number, record in records.read(source)]
+    places = {name: [at for at, (conclusion, _) in enumerate(rows) if conclusion == name] for name in (prompts.RIGHT, prompts.WRONG)}
+    rights, wrongs = (len(places[name]) for name in (prompts.RIGHT, prompts.WRONG))
+    take = mix(rights, wrongs, right, limit)
+    chance = random.Random(f"select:{seed}")
+    chosen = sorted(at for name, count in zip(places, take, strict=True) for at in chance.sample(places[name], count))
+    if not chosen:
+        raise BadConfig(f"{source}: {rights} right and {wrongs} wrong rows allow no row with right={right}", param="right")
+    records.write_atomic(output, "".join(json.dumps(rows[at][1], ensure_ascii=False) + "\n" for at in chosen))
+    return Counter(rows[at][0] for at in chosen)
+
+
+def _side(row: Row) -> str:
+    return row.text("conclusion" if "conclusion" in row.record else "label")
+
+
+def mix(rights: int, wrongs: int, right: float | None, limit: int | None) -> tuple[int, int]:
+    """How many of each to take: the most there can be in these shares."""
+    share = rights / (rights + wrongs) if right is None and rights + wrongs else right or 0.0
+    total = min(
+        [rights + wrongs if limit is None else limit, *([rights / share] if share else []), *([wrongs / (1 - share)] if share < 1 else [])]
+    )
+    take_right = min(rights, round(total * share))
+    return take_right, min(wrongs, int(total) - take_right)
