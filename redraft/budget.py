@@ -39,21 +39,21 @@ class Budget:
     def elapsed(self) -> float:
         return self._clock() - self.started
 
-    def reserve(self, *, want: int, n: int = 1) -> tuple[int, int]:
-        """Reserve one call of `n` completions of at most `want` tokens; return `(n, tokens per completion)` that fit.
+    def reserve(self, *, want: int, n: int = 1, calls: int = 1) -> tuple[int, int]:
+        """Reserve `calls` engine calls for `n` completions of at most `want` tokens; return `(n, tokens per completion)` that fit.
 
         Fewer completions are granted before shorter ones become useless. Raises Exhausted where nothing fits.
         """
         if self.deadline is not None and self._clock() >= self.deadline:
             raise Exhausted(Stop.DEADLINE)
-        if self._calls < 1:
+        if self._calls < calls:
             raise Exhausted(Stop.MAX_CALLS)
         need = min(want, MIN_CALL_TOKENS)
         if self._tokens < need:
             raise Exhausted(Stop.MAX_TOKENS)
         n = max(1, min(n, self._tokens // need))
         each = min(want, self._tokens // n)
-        self._calls -= 1
+        self._calls -= calls
         self._tokens -= n * each
         return n, each
 

@@ -14,6 +14,8 @@ from redraft import parse, prompts
 from redraft.engine import Engine, Generation
 from redraft.types import Usage, Verdict
 
+CALLS = 2
+"""Engine calls of one critique."""
 VERDICT_TOKENS = 1
 TOP_LOGPROBS = 20
 

@@ -1,7 +1,7 @@
 """solve -> critique -> revise, as coroutines over an engine. Knows no HTTP and no vLLM.
 
 Drafts are sampled in one request and grouped by mathematical equality as they arrive; sampling stops when nothing outstanding could
-change the winner. Only when drafts disagree is the critic asked, once for each answer. A calibrated critic's verdicts move votes by
+change the winner. Only when whole drafts disagree is the critic asked, once for each answer. A calibrated critic's verdicts move votes by
 their log-likelihood ratio and its revisions join the vote; an uncalibrated critic is heard and shown but moves nothing, so the loop
 is then majority voting. A revision never overwrites: a new answer needs two supporters, and a revision that repeats its draft's
 answer is no second witness. Budgets are hard, and whatever stops the loop, the best answer so far is returned.
@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from redraft import prompts, vote
 from redraft.budget import Budget, Exhausted
+from redraft.critic import CALLS as CRITIQUE_CALLS
 from redraft.critic import CriticCall
 from redraft.engine import Chunk, Engine, Generation
 from redraft.errors import BadRequest, RedraftError
@@ -185,6 +186,8 @@ class _Loop:
 
     async def _stages(self) -> Stop:
         stop = await self._solve()
+        if stop is Stop.SETTLED and self._cancelled():
+            return stop
         judged: set[int] = set()
         for _ in range(self.options.rounds):
             if len(self.groups) < 2:
@@ -247,6 +250,9 @@ class _Loop:
             return Stop.AGREED
         return Stop.SETTLED
 
+    def _cancelled(self) -> bool:
+        return any(draft.finish_reason == CANCELLED for draft in self.drafts.values())
+
     async def _finish(self, draft: Draft) -> None:
         """Read the answer of a whole response and let it join its group. A truncated one has no answer: it votes nothing."""
         if draft.finish_reason != "length":
@@ -264,7 +270,7 @@ class _Loop:
     # -- critique and revise -------------------------------------------------------------------------------------------------
 
     async def _judge(self, index: int) -> Critique | None:
-        _, each = self.budget.reserve(want=self.options.critique_tokens)
+        _, each = self.budget.reserve(want=self.options.critique_tokens, calls=CRITIQUE_CALLS)
         call = CriticCall(self.engine, model=self.critic, max_tokens=each)
         start = self.budget.elapsed()
         self.emit(StepStarted(Stage.CRITIQUE, index))

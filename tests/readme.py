@@ -37,6 +37,7 @@ def run(example: Block, *, url: str, model: str, timeout_s: float) -> str:
     ours = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "REDRAFT_SERVER": url,
+        "COLUMNS": "400",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
@@ -108,8 +109,9 @@ def _metrics(output: str) -> None:
 
 
 def _chat(output: str) -> None:
-    assert re.search(r"^\S", output)
-    assert re.search(r"^answer: .+$", output, re.MULTILINE)
+    solution, _, rest = output.partition("\nanswer: ")
+    assert solution.strip()
+    assert rest.strip()
     assert re.search(r"^tokens generated: [1-9]\d* \{'solve': ", output, re.MULTILINE)
 
 

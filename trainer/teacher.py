@@ -1,12 +1,13 @@
 """The symbolic teacher: critiques without a model. It words what `trainer.judge` found, in ways that vary with a seed.
 
-Each step that can be checked is named and judged, up to the first false one; then why it is false, and the right derivation. A false
-step is never repeated as if it were true: every equation in a critique holds.
+Each step that can be checked is computed, then compared with the solution's, up to the first false one; then comes the right derivation.
+A false step is never repeated as if it were true: every equation in a critique holds.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,16 +17,25 @@ from trainer.equations import Equation, Truth
 from trainer.judge import Finding, Judgement, Key, judge
 
 NAME, VERSION = "symbolic", 1
+PLAIN = re.compile(r"-?[\d.,]+(?:/\d+)?")
 """The version is raised whenever the same response would get another critique."""
 
 OPENINGS = ("", "", "I check each step.", "Let us go through the steps.", "Each calculation is checked in turn.", "First, the arithmetic.")
-HOLDS = ("{step} holds.", "{step} is true.", "{step}: correct.", "{step} checks out.", "It is true that {step}.")
-FALSE = (
-    "{left} is not {said}: {left} = {true}.",
-    "Here is the mistake. The solution takes {left} to be {said}, but {left} = {true}.",
-    "This step is false: {left} = {true}, not {said}.",
-    "The first error: {said} is given for {left}, but {left} = {true}.",
+COMPUTED = ("{left} = {true}", "I get {left} = {true}", "Computed again, {left} = {true}")
+AGREES = (
+    ", as in the solution.",
+    ", and the solution has {said}: correct.",
+    ", the same as the solution's {said}.",
+    ". The solution agrees.",
 )
+DIFFERS = (
+    ", but the solution has {said}: this is false.",
+    ", not {said}. Here is the mistake.",
+    ", and the solution's {said} is wrong.",
+    ". The solution has {said} instead: the first error.",
+)
+HOLDS = ("{step} holds.", "{step} is true.", "{step}: correct.", "{step} checks out.")
+"""For steps whose right side is no plain number."""
 FALSE_VARIABLE = (
     "The step from here is false: {left} cannot be {said} when {variable} solves the equation.",
     "This does not follow: {left} is not {said} for the {variable} of this equation.",
@@ -100,13 +110,16 @@ def _steps(steps: tuple[Equation, ...], say: _Sayer) -> list[str]:
 
 
 def _step(step: Equation, say: _Sayer) -> str:
-    if step.truth is Truth.HOLDS:
-        return say(HOLDS, step=step.text)
+    """The left side is computed first, in words that do not depend on what comes of it: a critic that learns this has to compute too."""
     if step.value is None or not step.work:
+        if step.truth is Truth.HOLDS:
+            return say(HOLDS, step=step.text)
         variable = next((letter for letter in step.left + step.right if letter.isalpha()), "number")
         return say(FALSE_VARIABLE, left=step.left, said=step.right, variable=variable)
-    true = step.work[-1].rpartition("= ")[2]
-    return say(FALSE, left=step.left, said=step.right, true=true)
+    if step.truth is Truth.HOLDS and not PLAIN.fullmatch(step.right):
+        return say(HOLDS, step=step.text)
+    true = step.right if step.truth is Truth.HOLDS else step.work[-1].rpartition("= ")[2]
+    return say(COMPUTED, left=step.left, true=true) + say(AGREES if step.truth is Truth.HOLDS else DIFFERS, said=step.right)
 
 
 def _sound(judgement: Judgement, say: _Sayer) -> list[str]:

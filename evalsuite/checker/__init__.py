@@ -7,10 +7,9 @@ The blocking functions work from any thread; the asynchronous ones never block t
 defined in `docs/checker.md`. This package imports nothing else of the project.
 """
 
-import asyncio
 import atexit
 import time
-from functools import cache
+from functools import cache, partial
 
 from evalsuite.checker.decide import Decision, decide
 from evalsuite.checker.extract import extract, is_bare
@@ -38,9 +37,9 @@ async def is_equal_async(gold: str, pred: str) -> bool:
 async def check_async(gold: str, pred: str) -> Verdict:
     """As `check`; a symbolic question, or a long text, is waited for in a thread."""
     if len(gold) + len(pred) > _LONG:
-        return await asyncio.to_thread(check, gold, pred)
+        return await _pool().run(partial(check, gold, pred))
     question = _Question(gold, pred)
-    return question.verdict(await asyncio.to_thread(_pool().ask, *question.texts) if question.is_open else None)
+    return question.verdict(await _pool().run(partial(_pool().ask, *question.texts)) if question.is_open else None)
 
 
 def close() -> None:

@@ -140,9 +140,9 @@ class Normal:
             free = sum(name[0] != "#" and name not in ("pi", "e") for name, _ in monomial) <= 1
             if coefficient > 0 and simple and free and all(name != "I" for name, _ in monomial) and set(base.bottom) == {poly.ONE}:
                 return self.monomial_power(base, exponent)
-        simple = denested(base) if exponent == Fraction(1, 2) else None
-        if simple is not None:
-            return simple
+        flat = denested(base) if exponent == Fraction(1, 2) else None
+        if flat is not None:
+            return flat
         content = content_of(base)
         if content != 1:
             rest = scaled(base, 1 / content)

@@ -16,6 +16,9 @@ from evalsuite.checker.matrices import entries, evaluated, has_matrix
 from evalsuite.checker.regions import Region, region_of
 from evalsuite.checker.tree import Braces, Degrees, Matrix, Name, Node, Number, Product, Quotient, Sequence, SetOperation
 
+_ENDS = 2
+"""An interval has two ends; square brackets around more members are a list."""
+
 
 def same(gold: Answer, pred: Answer, judge: Judge) -> bool | None:
     return _same(expanded(gold), expanded(pred), judge)
@@ -238,7 +241,7 @@ def _listing_with_expression(gold: Answer, pred: Answer, judge: Judge) -> bool |
     if not isinstance(other, Expression):
         return False
     node = other.node
-    if isinstance(node, Braces):
+    if isinstance(node, Braces) or (isinstance(node, Sequence) and node.left + node.right == "[]" and len(node.members) > _ENDS):
         members = tuple(Expression(member, other.unit) for member in node.members)
         left, right = (listing.members, members) if listing is gold else (members, listing.members)
         return _same_members(left, right, judge)

@@ -16,7 +16,7 @@ _GAP: Final = re.compile(
 )
 _AFTER_BOX: Final = re.compile(r"\s?\$?\s?(?:\\?%|percent\b|pct\b|percentage\b)")
 _STATEMENT: Final = re.compile(
-    r"(?:final answer|answer|solution|result)\*{0,2}\s{0,3}(?:is|are|:|=|would be|will be|must be)\s{0,3}:?\s{0,3}|^\s{0,8}answer\s{0,3}:",
+    r"(?:final answer|answer|solution|result|correct choice|correct option)\*{0,2}\s{0,3}(?:is|are|:|=|would be|will be|must be)\s{0,3}:?\s{0,3}|^\s{0,8}answer\s{0,3}:|\bI (?:choose|pick|select)(?: option)? (?=\(?[A-J]\b)",
     re.IGNORECASE | re.MULTILINE,
 )
 _FINAL: Final = re.compile(r"final answer\*{0,2}\s{0,3}(?:is|:)\s{0,3}:?\s{0,3}(?:the final answer is\s{0,3}:?)?", re.IGNORECASE)
@@ -27,7 +27,7 @@ _NO_ANSWER: Final = re.compile(
 )
 _HASHES: Final = re.compile(r"####[ \t]*([^\n]+)")
 _SENTENCE_END: Final = re.compile(r"(?:(?<=[^0-9\s])\.|(?<=[0-9])\.(?![0-9]))(?=\s|$)|\n[ \t]{0,20}\n|<\||</|\bI hope it is correct")
-_MATH: Final = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_MATH: Final = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\n\\]|\\.)+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _CUE: Final = re.compile(r"\b(?:therefore|thus|hence|so|is|are|equals|get|gives|have|be|find|solution|total|answer)\b|=", re.IGNORECASE)
 _VALUE: Final = re.compile(r"[-+]?[$€£]?[0-9][0-9,]*(?:\.[0-9]+)?(?: [0-9]+/[0-9]+|/[0-9]+)?(?: ?(?:\\?%|°|[€£]|percent))?")
 _TAIL: Final = re.compile(r"[^=]{0,60}?(?:\bis|\bare|\bequals|=) {0,3}(" + _VALUE.pattern + r")(?![0-9A-Za-z])")
@@ -36,7 +36,10 @@ _DIGIT: Final = re.compile(r"[0-9]")
 _CODE: Final = re.compile(
     r"__|['\"]\)|[A-Za-z]\(['\"]|\b(?:import|lambda[^=\n]{0,20}:|def|return|eval|exec)\b|\.[A-Za-z_]+\(|;\s*[A-Za-z]{3}|\b(?!sin|cos|tan|sqrt|log|exp|min|max|gcd|lcm|abs|floor|ceil|frac)[A-Za-z_]{3,}\("
 )
-_LIMIT: Final = re.compile(r"\b(?:least|most|than|less|more|between|over|under)\b|\b(?:and|or)\s*$", re.IGNORECASE)
+_LIMIT: Final = re.compile(
+    r"\b(?:least|most|than|less|more|between|over|under|squared|cubed|factorial|plus|minus|times|divided|half|root|negative|twice)\b|\b(?:and|or)\s*$",
+    re.IGNORECASE,
+)
 _PROSE: Final = re.compile(r"[A-Za-z]{3,}")
 _BARE_LIMIT: Final = 160
 _MAX_BOXES: Final = 60
@@ -113,7 +116,7 @@ _SENTENCE_INSIDE: Final = re.compile(
 
 
 def _clean(text: str) -> str | None:
-    cleaned = text.strip(" \t\r\n*")
+    cleaned = text.strip(" \t\r\n*`")
     whole = _MATH.fullmatch(cleaned)
     if whole:
         cleaned = _first_group(whole)
@@ -194,8 +197,7 @@ def _stated(text: str) -> str | None:
 
 def _sentence(text: str, start: int) -> str:
     rest = text[start : start + 2_000]
-    while rest[:1].isspace():
-        rest = rest[1:]
+    rest = rest.lstrip(" \t\r\n}")
     end = _SENTENCE_END.search(rest)
     sentence = rest[: end.start()] if end and end.start() > 0 else rest
     line = sentence if sentence.startswith(("\\[", "\\(", "$")) else sentence.split("\n")[0]

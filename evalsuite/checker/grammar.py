@@ -94,6 +94,8 @@ class _Parser:
             elif isinstance(node, Sequence | SetOperation) and self.sees("name", "U"):
                 self.at += 1
                 node = SetOperation("∪", node, self.sum())
+            elif self.accept("cmd", "over"):
+                node = Quotient(node, self.sum())
             else:
                 return node
 

@@ -4,11 +4,13 @@ from typing import Final
 
 from evalsuite.checker.answers import Answer, Expression, Relation
 from evalsuite.checker.grammar import parse
+from evalsuite.checker.judge import Judge
 from evalsuite.checker.limits import UnreadableError
 from evalsuite.checker.phrases import trimmed
 from evalsuite.checker.quantities import quantity
+from evalsuite.checker.rounding import rounds_to
 from evalsuite.checker.tokens import Token
-from evalsuite.checker.tree import Call, Name, Product, Sequence, variables
+from evalsuite.checker.tree import Call, Name, Number, Product, Sequence, is_scalar, variables
 
 _RELATIONS: Final = frozenset({"=", "<", ">", "<=", ">=", "!=", "≈", "≡"})
 
@@ -96,6 +98,7 @@ def _equation(sides: list[list[Token]]) -> Answer:
         if label or any(token.text == ":" for token in sides[0]):
             return last
         raise UnreadableError("an equation with words")
+    last = _exact(last, sides)
     names = variables(last.node)
     if label and label not in names:
         return Expression(last.node, last.unit, label)
@@ -105,6 +108,8 @@ def _equation(sides: list[list[Token]]) -> Answer:
     if isinstance(first.node, Sequence) and all(isinstance(member, Name) for member in first.node.members):
         return Expression(last.node, last.unit, "?")
     if not variables(first.node) and not isinstance(first.node, Sequence) and len(names) == 0:
+        if not is_scalar(first.node) or not is_scalar(last.node) or Judge().expressions(first.node, last.node) is False:
+            raise UnreadableError("an equation between different numbers")
         return Expression(last.node, last.unit)
     reverse = label_of(sides[-1])
     if reverse and len(sides) == 2 and not variables(first.node):
@@ -112,6 +117,19 @@ def _equation(sides: list[list[Token]]) -> Answer:
     if len(sides) > 2:
         raise UnreadableError("a chain of equations")
     return Relation((first.node, last.node), ("=",))
+
+
+def _exact(last: Expression, sides: list[list[Token]]) -> Expression:
+    """The last side of a chain, or the one before it when the last is a decimal that was rounded from it."""
+    if not isinstance(last.node, Number) or not last.node.decimals:
+        return last
+    try:
+        before = quantity(sides[-2])
+    except UnreadableError:
+        return last
+    if isinstance(before, Expression) and is_scalar(before.node) and is_scalar(last.node) and rounds_to(last.node, before.node):
+        return Expression(before.node, before.unit or last.unit)
+    return last
 
 
 def label_of(tokens: list[Token]) -> str:  # noqa: PLR0911  # one case per kind

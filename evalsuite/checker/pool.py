@@ -4,6 +4,7 @@ Workers start when the first question comes. The pool is safe from any thread. A
 starts its own.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,8 +13,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Pool:
         self._busy: set[_Worker] = set()
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(self._size)
+        self._threads: ThreadPoolExecutor | None = None
 
     def _forget(self) -> None:
         workers = [*self._free, *self._busy]
@@ -139,6 +145,14 @@ class Pool:
                 return Reply("open", "the symbolic worker ended, most likely at its memory limit")
             self._give(worker)
             return Reply(str(reply["state"]), str(reply["reason"]))
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Runs blocking work in a thread of the pool's own, so that waiting for a worker takes no thread from anybody else."""
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="checker")
+            threads = self._threads
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     def _take(self) -> _Worker:
         with self._lock:
@@ -167,5 +181,8 @@ class Pool:
         with self._lock:
             workers = [*self._free, *self._busy]
             self._free, self._busy = [], set()
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False)
         for worker in workers:
             worker.stop()

@@ -13,8 +13,19 @@ from evalsuite.checker.tree import Number, Product
 from evalsuite.checker.wording import SCALES
 
 _LIMITING: Final = frozenset(
-    {"no", "not", "least", "most", "than", "less", "more", "negative", "minus", "over", "under", "half", "twice", "between"}
+    {"no", "not", "least", "most", "than", "less", "more", "negative", "minus", "over", "under", "half", "twice", "double", "triple"}
+    | {"between", "root", "except", "without", "until", "before", "after", "reciprocal", "inverse"}
 )
+"""Words before a value that make it another one, or a bound."""
+
+_CHANGING: Final = frozenset(
+    {"factorial", "plus", "minus", "times", "divided", "modulo", "mod", "half", "halves", "thirds", "quarters", "fourths", "fifths"}
+    | {"tenths", "hundredths", "less", "fewer", "greater", "smaller", "least", "most", "squared", "cubed"}
+)
+"""Words after a value that make it another one; `squared` and `cubed` do unless a unit stands before them."""
+
+_WHOLES: Final = frozenset({"total", "value", "answer", "maximum", "minimum", "number", "probability", "area", "volume", "length"})
+"""What may be «of» a value without changing it."""
 
 
 def quantity(tokens: list[Token]) -> Expression | Words | Proportion:
@@ -60,13 +71,18 @@ def _without_words(tokens: list[Token]) -> tuple[list[Token], list[str]]:
         elif token.kind in ("%", "deg"):
             unit.append(token.kind)
         else:
-            words.append(token.text)
+            words += token.text.split()
+    changed = _CHANGING & {word.lower() for word in words}
+    if changed and not (changed <= {"squared", "cubed"} and len(words) > 1):
+        raise UnreadableError("words that change the value")
     return tokens[:start], unit + list(units.unit_of(" ".join(words)))
 
 
 def _ends_unit(tokens: list[Token], place: int, applied: bool) -> bool:
     token = tokens[place]
     if token.kind in ("word", "text", "%", "$") or (token.kind == "deg" and not applied):
+        return True
+    if token.kind == "name" and token.text in "CF" and place > 0 and tokens[place - 1].kind == "deg":
         return True
     if token.kind == "name":
         return place > 1 and token.text in "smhgLJKNCV" and tokens[place - 1].text == "/" and tokens[place - 2].kind in ("word", "text")
@@ -80,6 +96,9 @@ def _leading_words(tokens: list[Token]) -> list[Token]:
         if set(tokens[start].text.lower().split()) & _LIMITING:
             return tokens
         start += 1
+    introduction = " ".join(token.text for token in tokens[:start]).lower().split()
+    if introduction[-1:] == ["of"] and not _WHOLES & set(introduction):
+        return tokens
     if 0 < start < len(tokens) and tokens[start].text == ":":
         start += 1
     elif 0 < start < len(tokens) and tokens[start].kind == "open" and not tokens[start].space:

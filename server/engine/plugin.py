@@ -38,6 +38,13 @@ def settings_of(args: Namespace) -> ServeSettings:
     return found if isinstance(found, ServeSettings) else ServeSettings()
 
 
+def within(settings: ServeSettings, context: int) -> ServeSettings:
+    """Defaults for responses and critiques that leave half of the model's context (in tokens) to the prompt."""
+    loop, most = settings.loop, context // 2
+    bounded = {"response_tokens": min(loop.response_tokens, most), "critique_tokens": min(loop.critique_tokens, most)}
+    return settings.model_copy(update={"loop": loop.model_copy(update=bounded)})
+
+
 class RedraftEndpoints:
     """vLLM's EndpointPlugin protocol."""
 
@@ -50,7 +57,7 @@ class RedraftEndpoints:
         _wrap_models(app)
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
-        settings = settings_of(args)
+        settings = within(settings_of(args), state.vllm_config.model_config.max_model_len)
         limits = settings.limits
         admission = Admission(running=limits.loops, waiting=limits.waiting)
         parts = services.assemble(

@@ -23,8 +23,8 @@ async def first_token(client: httpx.AsyncClient, model: str, prompt: str) -> dic
 
 
 def distance(a: dict[str, float], b: dict[str, float]) -> float:
-    """The largest difference among the likely tokens both report; a missing likely token is far away."""
-    likely = [token for token, value in a.items() if value > -3]
+    """The largest difference among the three likeliest tokens of `a`; one that `b` does not report is far away."""
+    likely = sorted(a, key=lambda token: -a[token])[:3]
     return max(abs(a[token] - b.get(token, -20.0)) for token in likely)
 
 

@@ -20,7 +20,12 @@ BODY = "Step 1 adds 3 and 4 and says 8.\n\nThat is wrong: 3 + 4 = 7."
 
 
 def served_tokens(served: Server, messages: tuple[Message, ...]) -> list[int]:
-    ask: dict[str, Any] = {"model": served.model, "messages": list(messages), "add_generation_prompt": False, "continue_final_message": True}
+    ask: dict[str, Any] = {
+        "model": served.model,
+        "messages": list(messages),
+        "add_generation_prompt": False,
+        "continue_final_message": True,
+    }
     reply = httpx.post(f"{served.engine_url}/tokenize", json=ask, timeout=30)
     found: list[int] = reply.raise_for_status().json()["tokens"]
     return found

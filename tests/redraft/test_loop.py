@@ -66,6 +66,13 @@ async def test_stragglers_are_cancelled_once_the_vote_is_settled() -> None:
     assert 6 < result.usage.completion_tokens < 30
 
 
+async def test_a_settled_vote_costs_no_critique() -> None:
+    engine = ScriptedEngine(Script(["= 4", "= 4", "= 5", "= 4", "word " * 50 + "= 5"], critic=verdict(0.1)))
+    result = await solve(engine, LoopOptions(drafts=5))
+    assert (result.answer, result.stop, result.critic) == ("4", Stop.SETTLED, CriticState.UNUSED)
+    assert len(engine.requests) == 1
+
+
 async def test_a_majority_that_could_still_be_reached_is_waited_for() -> None:
     engine = ScriptedEngine(Script(["= 4", "a long way = 9", "another long way = 9"]))
     assert (await solve(engine, replace(OPTIONS, rounds=0))).answer == "9"
@@ -206,6 +213,13 @@ async def test_max_calls_is_hard() -> None:
     engine = ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1)))
     result = await solve(engine, LoopOptions(drafts=2, max_calls=1))
     assert (result.stop, result.answer, len(engine.requests)) == (Stop.MAX_CALLS, "4", 1)
+
+
+@pytest.mark.parametrize(("most", "made"), [(2, 1), (3, 3), (4, 3), (5, 5)])
+async def test_a_critique_counts_as_the_two_calls_it_makes(most: int, made: int) -> None:
+    engine = ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.9)))
+    result = await solve(engine, LoopOptions(drafts=2, max_calls=most))
+    assert len(engine.requests) == result.usage.calls == made
 
 
 async def test_the_deadline_is_hard_and_returns_the_best_so_far() -> None:

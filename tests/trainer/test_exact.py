@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from fractions import Fraction
 
 import pytest
 
 from trainer.equations import Known, find
 from trainer.exact import Unreadable, Value, read, write
+from trainer.judge import Key, judge
 from trainer.problems import solve
 
 
@@ -130,8 +132,18 @@ def test_equations_with_the_problems_variable_are_judged_by_its_root() -> None:
 
 
 def test_where_points_at_the_equation() -> None:
-    text = "First 1 + 1 = 2, then 2 + 2 = 4."
-    assert [text[equation.where :].startswith(equation.left) for equation in find(text)] == [True, True]
+    text = "First 1 + 1 = 2, then 2 apples + 3 apples = 5 apples + 1 apples = 7."
+    assert [text[equation.where :].lstrip()[:7] for equation in find(text)] == ["1 + 1 =", "2 apple", "5 apple"]
+
+
+def test_no_text_breaks_the_reading_of_it() -> None:
+    chance = random.Random(4)
+    pieces = [*"0123456789=+-*/^(){}., x\\$%\n!?;:ab√≈", "\\frac", "\\boxed{", "gcd(", " = ", "1", "**", "Step 1: "]
+    for _ in range(400):
+        text = "".join(chance.choice(pieces) for _ in range(chance.randint(1, 60)))
+        find(text, Known("x", Fraction(3)))
+        solve(text)
+        judge(text, text, "5", Key("5", text))
 
 
 @pytest.mark.parametrize(

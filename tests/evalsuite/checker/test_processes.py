@@ -9,11 +9,11 @@ import threading
 
 import pytest
 
-from evalsuite.checker import check, check_async, close, is_equal, is_equal_async
+from evalsuite.checker import _pool, check, check_async, close, is_equal, is_equal_async
 from evalsuite.checker.pool import Pool
 from evalsuite.checker.worker import MEMORY_BYTES
 
-SYMBOLIC = ("\\sin 3x", "3\\sin x-4\\sin^3 x")
+SYMBOLIC = ("\\sqrt[3]{2+\\sqrt5}", "\\frac{1+\\sqrt5}{2}")
 SLOW = ("\\int_0^{\\infty} e^{x^{x^x}} dx", "\\int_0^{\\infty} e^{x^{x^{x^x}}} dx")
 
 
@@ -79,15 +79,21 @@ async def test_many_questions_on_one_loop() -> None:
     assert verdicts == [True, False, True, False] * 10
 
 
+def workers() -> set[int]:
+    return {worker.process.pid for worker in _pool()._free}
+
+
 def test_a_forked_child_has_its_own_workers() -> None:
     assert is_equal(*SYMBOLIC)
+    before = workers()
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read)
-        answers = [is_equal(*SYMBOLIC), is_equal("\\cos 3x", "4\\cos^3 x-3\\cos x"), is_equal("1", "2")]
+        answers = [is_equal(*SYMBOLIC), is_equal("\\cos 36^\\circ", "\\frac{1+\\sqrt5}{4}"), is_equal("1", "2")]
+        own = bool(workers()) and workers().isdisjoint(before)
         close()
-        os.write(write, repr(answers).encode())
+        os.write(write, repr((answers, own)).encode())
         os._exit(0)
     os.close(write)
     parent = [is_equal(*SYMBOLIC) for _ in range(5)]
@@ -95,8 +101,10 @@ def test_a_forked_child_has_its_own_workers() -> None:
         answer = pipe.read()
     _, status = os.waitpid(child, 0)
     assert status == 0
-    assert answer == b"[True, True, False]"
+    assert answer == b"([True, True, False], True)"
     assert all(parent)
+    assert is_equal(*SYMBOLIC)
+    assert workers() == before, "the child must not end its parent's workers"
 
 
 def test_a_worker_over_its_wall_limit_is_killed_and_replaced() -> None:
