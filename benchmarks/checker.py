@@ -95,10 +95,11 @@ def compare(rows: list[Row], repeat: int, as_json: bool) -> int:
 
 PIECES = [
     *"0123456789xyabe+-*/^_=<>()[]{}|,.:;!%$&'\" \n\\",
-    *("\\frac", "\\sqrt", "\\left", "\\right", "\\pm", "\\cup", "\\infty", "\\text{cm}", "\\text{and}", "\\boxed{", "\\begin{pmatrix}"),
-    *("\\end{pmatrix}", "\\\\", "\\sin", "\\log", "\\pi", "\\{", "\\}", "^\\circ", "\\%", "\\$", "9^9^9", "100000!", " or ", "answer is ", "####"),
-    *("\x00", "５", "²", "½", "∞", "\u202e", "__import__('os')", "\\le", "\\in", "_{10}", "1e999999999", "\\overline{3}", "f(x)=", "</think>"),
-]  # fmt: skip
+    *("\\frac", "\\sqrt", "\\left", "\\right", "\\pm", "\\cup", "\\infty", "\\text{cm}", "\\text{and}", "\\boxed{"),
+    *("\\begin{pmatrix}", "\\end{pmatrix}", "\\\\", "\\sin", "\\log", "\\pi", "\\{", "\\}", "^\\circ", "\\%", "\\$"),
+    *("9^9^9", "100000!", " or ", "answer is ", "####", "\x00", "５", "²", "½", "∞", "\u202e", "__import__('os')"),
+    *("\\le", "\\in", "_{10}", "1e999999999", "\\overline{3}", "f(x)=", "</think>"),
+]
 
 
 def mutated(text: str, source: random.Random) -> str:

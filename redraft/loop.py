@@ -4,12 +4,14 @@ Drafts are sampled in one request and grouped by mathematical equality as they a
 change the winner. Only when whole drafts disagree is the critic asked, once for each answer. A calibrated critic's verdicts move votes by
 their log-likelihood ratio and its revisions join the vote; an uncalibrated critic is heard and shown but moves nothing, so the loop
 is then majority voting. A revision never overwrites: a new answer needs two supporters, and a revision that repeats its draft's
-answer is no second witness. Budgets are hard, and whatever stops the loop, the best answer so far is returned.
+answer is no second witness. Answers that differ exclude each other, so at most one of them goes unrevised. Budgets are hard, and
+whatever stops the loop, the best answer so far is returned.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -145,6 +147,23 @@ async def run(
     return await work.run()
 
 
+def in_doubt(critiques: Sequence[Critique]) -> list[Critique]:
+    """The critiques whose responses deserve a revision, of one for each answer.
+
+    Answers that differ exclude each other: besides those judged incorrect, all that are judged correct but the most believed one.
+    """
+    believed = [c for c in critiques if c.verdict is Verdict.CORRECT]
+    best = max(believed, key=lambda c: (c.p_correct or 0.0, -c.draft), default=None)
+    return [c for c in critiques if c.verdict is not Verdict.ABSTAIN and c is not best]
+
+
+def derived_seed(seed: int | None, stage: Stage, index: int) -> int | None:
+    """A seed of its own for each call. Engines seed the k-th completion of a request with seed + k: near seeds would share drafts."""
+    if seed is None:
+        return None
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stage.value}/{index}".encode()).digest()[:4])
+
+
 class _Loop:
     """The state of one run."""
 
@@ -199,8 +218,8 @@ class _Loop:
             stop = Stop.ROUNDS
             verdicts = await self._together([self._judge(index) for index in waiting])
             self._vote()
-            wrong = [c for c in verdicts if c is not None and c.verdict is Verdict.INCORRECT]
-            await self._together([self._revise(critique, len(self.drafts) + k) for k, critique in enumerate(wrong)])
+            doubted = in_doubt([c for c in verdicts if c is not None])
+            await self._together([self._revise(critique, len(self.drafts) + k) for k, critique in enumerate(doubted)])
             self._vote()
         return stop
 
@@ -215,7 +234,7 @@ class _Loop:
             max_tokens=each,
             n=n,
             temperature=options.temperature,
-            seed=options.seed,
+            seed=derived_seed(options.seed, Stage.SOLVE, 0),
         )
         texts = [""] * n
         swing = vote.swing(self.calibration) if options.rounds else 0.0
@@ -295,7 +314,7 @@ class _Loop:
             model=self.model,
             max_tokens=each,
             temperature=options.temperature,
-            seed=None if options.seed is None else options.seed + index,
+            seed=derived_seed(options.seed, Stage.REVISE, index),
         )
         self.emit(StepStarted(Stage.REVISE, index, parent.index))
         draft = Draft(index, "", None, CANCELLED, Stage.REVISE, parent.index)

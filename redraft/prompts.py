@@ -25,7 +25,8 @@ RIGHT, WRONG = "right", "wrong"
 
 REVISE_INSTRUCTION = (
     "A reviewer read your solution and wrote:\n\n{critique}\n\n"
-    "Solve the problem again. Keep what is right, mend what is wrong, and put your final answer within \\boxed{{}}."
+    "Other attempts at this problem came to other answers. Solve it again: keep what is right, mend what is wrong, "
+    "and put your final answer within \\boxed{{}}."
 )
 
 

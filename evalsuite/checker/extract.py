@@ -16,9 +16,12 @@ _GAP: Final = re.compile(
 )
 _AFTER_BOX: Final = re.compile(r"\s?\$?\s?(?:\\?%|percent\b|pct\b|percentage\b)")
 _STATEMENT: Final = re.compile(
-    r"(?:final answer|answer|solution|result|correct choice|correct option)\*{0,2}\s{0,3}(?:is|are|:|=|would be|will be|must be)\s{0,3}:?\s{0,3}|^\s{0,8}answer\s{0,3}:|\bI (?:choose|pick|select)(?: option)? (?=\(?[A-J]\b)",
+    r"(?:final answer|answer|solution|result|correct choice|correct option)\*{0,2}\s{0,3}"
+    r"(?:is|are|:|=|would be|will be|must be)\s{0,3}:?\s{0,3}"
+    r"|^\s{0,8}answer\s{0,3}:|\bI (?:choose|pick|select)(?: option)? (?=\(?[A-J]\b)",
     re.IGNORECASE | re.MULTILINE,
 )
+_REASON: Final = re.compile(r",? (?:because|since)\b")
 _FINAL: Final = re.compile(r"final answer\*{0,2}\s{0,3}(?:is|:)\s{0,3}:?\s{0,3}(?:the final answer is\s{0,3}:?)?", re.IGNORECASE)
 _DENIAL: Final = re.compile(r"\bnot\b[^\n]*[0-9]", re.IGNORECASE)
 _HEADING: Final = re.compile(r"^[#*\s]{0,10}(?:final )?answer[*:\s]{0,6}$\n", re.IGNORECASE | re.MULTILINE)
@@ -65,6 +68,10 @@ def _extract(text: str) -> str | None:
         return _late_statement(text[end:]) or answer
     if "\\boxed" in text or "\\fbox" in text:
         return None
+    opened = text.rfind("<answer>")
+    closed = text.find("</answer>", opened)
+    if 0 <= opened < closed:
+        return _clean(text[opened + len("<answer>") : closed])
     hashes = _HASHES.findall(text)
     return _clean(hashes[-1]) if hashes else _stated(text) or _unmarked(text)
 
@@ -206,6 +213,7 @@ def _sentence(text: str, start: int) -> str:
 
 def _of_sentence(sentence: str) -> str | None:
     """The answer in a sentence that states it: its formula with what follows, or all of it, or its last value."""
+    sentence = _REASON.split(sentence, maxsplit=1)[0]
     found = list(_MATH.finditer(sentence))
     tail = _TAIL.match(sentence, found[-1].end()) if found else None
     if tail:

@@ -13,7 +13,7 @@ from redraft.engine import Generation
 from redraft.errors import BadRequest, EngineFailed, ModelNotFound
 from redraft.loop import LoopOptions, StepEnded, StepStarted, StepText
 from redraft.scripted import Reply, ScriptedEngine
-from redraft.types import Calibration, CriticState, LoopResult, Message, Stage, Stop, Verdict
+from redraft.types import Calibration, CriticState, Critique, LoopResult, Message, Stage, Stop, Verdict
 from tests.conftest import Script, WordChecker, judged_response, stage_of, verdict
 
 ASK: list[Message] = [{"role": "user", "content": "what is it?"}]
@@ -53,7 +53,27 @@ async def test_drafts_are_one_request_with_a_shared_prompt() -> None:
     engine = ScriptedEngine(Script(["= 1"] * 5))
     await solve(engine, LoopOptions(drafts=5, temperature=0.9, seed=7))
     (request,) = engine.requests
-    assert (request.n, request.temperature, request.seed) == (5, 0.9, 7)
+    assert (request.n, request.temperature, request.seed) == (5, 0.9, loop.derived_seed(7, Stage.SOLVE, 0))
+
+
+def test_seeds_of_neighbours_share_no_draft() -> None:
+    """An engine seeds the k-th completion with seed + k."""
+    firsts = [loop.derived_seed(seed, stage, index) for seed in range(50) for stage in Stage for index in range(3)]
+    children = {first + k for first in firsts if first is not None for k in range(8)}
+    assert len(children) == 8 * len(firsts)
+    assert loop.derived_seed(None, Stage.SOLVE, 0) is None
+
+
+def test_of_answers_all_believed_only_the_most_believed_is_left_alone() -> None:
+    def said(draft: int, verdict: Verdict, p: float | None) -> Critique:
+        return Critique(draft, "", verdict, p)
+
+    sure, less = said(0, Verdict.CORRECT, 0.9), said(1, Verdict.CORRECT, 0.8)
+    wrong, mute = said(2, Verdict.INCORRECT, 0.1), said(3, Verdict.ABSTAIN, None)
+    assert loop.in_doubt([sure, less, wrong, mute]) == [less, wrong]
+    assert loop.in_doubt([sure]) == []
+    assert loop.in_doubt([wrong]) == [wrong]
+    assert loop.in_doubt([said(1, Verdict.CORRECT, 0.9), sure]) == [said(1, Verdict.CORRECT, 0.9)]
 
 
 async def test_stragglers_are_cancelled_once_the_vote_is_settled() -> None:

@@ -50,7 +50,7 @@ FOUND = [
     ("The correct choice is **B**", "B"),
     ("I choose (C) because the others fail.", "(C)"),
     ("```\n7\n```", "7"),
-    ("<answer>7</answer>", "7"),
+    ("<answer> x < 7 </answer>", "x < 7"),
     ("42", "42"),
     ("  x = 5 ", "x = 5"),
     ("\\frac{1}{2}", "\\frac{1}{2}"),
