@@ -29,7 +29,15 @@ TASK = "redraft-arith"
 PROBLEM = "Tom has 3 apples and buys 4 more apples. How many apples does Tom have now?"
 WRONG = "Tom starts with 3 apples. He buys 4 more, so 3 + 4 = 8. The answer is \\boxed{8}."
 RIGHT = "Tom starts with 3 apples. He buys 4 more, so 3 + 4 = 7. The answer is \\boxed{7}."
-STRATEGIES: dict[str, list[str]] = {"direct": [], "vote": ["--n", "5"], "loop": ["--drafts", "5"]}
+TOKENS = 128
+"""The longest draft: a small model that has not answered by then has lost its way."""
+TEMPERATURE = "0.4"
+SHORT = {"REDRAFT_LOOP__RESPONSE_TOKENS": str(TOKENS), "REDRAFT_LOOP__CRITIQUE_TOKENS": "64"}
+STRATEGIES: dict[str, list[str]] = {
+    "direct": [],
+    "vote": ["--n", "5", "--temperature", TEMPERATURE],
+    "loop": ["--drafts", "5", "--temperature", TEMPERATURE],
+}
 
 
 def main() -> None:
@@ -45,10 +53,11 @@ def main() -> None:
         log = Path(work, "serve.log")
         with ExitStack() as stack:
             with console.status("vLLM is starting (about 40 s)"):
-                stack.enter_context(running([str(REDRAFT), "serve", "--port", str(port)], health=f"{url}/health/ready", log=log))
+                command = [str(REDRAFT), "serve", "--port", str(port)]
+                stack.enter_context(running(command, health=f"{url}/health/ready", log=log, env=SHORT))
             console.print(f"{home.DEFAULT_MODEL} is served at {url}/v1 after {time.monotonic() - started:.0f} s")
             console.rule("2. solve -> critique -> revise")
-            _show("redraft", "solve", PROBLEM, "--server", url, "--drafts", "5", "--max-tokens", "1500", "--seed", "7")
+            _show("redraft", "solve", PROBLEM, "--server", url, "--drafts", "5", "--temperature", TEMPERATURE, "--seed", "7")
             console.rule("3. critique a wrong and a right solution")
             for response in (WRONG, RIGHT):
                 _critique(console, url, response)
@@ -75,7 +84,7 @@ def _table(console: Console, url: str, rows: int, work: Path) -> None:
     for strategy, more in STRATEGIES.items():
         out = work / strategy
         run = [str(EVALSUITE), "run", "--task", TASK, "--model", home.DEFAULT_MODEL, "--base-url", url, "--strategy", strategy]
-        subprocess.run([*run, "--limit", str(rows), "--max-tokens", "160", "--out", str(out), *more], check=True)
+        subprocess.run([*run, "--limit", str(rows), "--max-tokens", str(TOKENS), "--out", str(out), *more], check=True)
         found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
         accuracy, latency = found["accuracy"], found["latency_s"]["e2e"]
         table.add_row(

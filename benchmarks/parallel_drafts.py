@@ -1,6 +1,6 @@
 """Wall-clock of a loop's five drafts against five calls one after the other, on the same server, problems and sampling.
 
-    python -m benchmarks.parallel_drafts [--problems 10]
+    python -m benchmarks.parallel_drafts [--problems 6]
 
 `loop` is `/solve` without critique: one request for five drafts, cancelled as soon as the vote is settled. `sequential` is what a
 client without it does: five chat calls. Each problem is measured both ways, in alternating order. Reported: the ratio of wall-clock
@@ -24,7 +24,7 @@ from benchmarks.servers import REDRAFT, free_port, running
 from redraft import home, prompts
 
 DRAFTS = 5
-TOKENS = 128
+TOKENS = 64
 PROBLEM = (
     "A shop sells pens at {price} dollars each. Ann buys {count} pens and pays with a {note} dollar note. How much change does she get?"
 )
@@ -48,7 +48,7 @@ def sequential_calls(client: httpx.Client, problem: str, seed: int) -> tuple[flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--problems", type=int, default=10)
+    parser.add_argument("--problems", type=int, default=6)
     count = parser.parse_args().problems
     port = free_port()
     url = f"http://127.0.0.1:{port}"

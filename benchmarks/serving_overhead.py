@@ -1,9 +1,9 @@
 """What our server costs a plain chat request: `redraft serve` against vLLM's own server with the same flags, in paired runs.
 
-    python -m benchmarks.serving_overhead [--pairs 6] [--streams 16] [--lora]
+    python -m benchmarks.serving_overhead [--pairs 14] [--streams 16] [--lora]
 
 Both servers are up at once, the idle one stopped (SIGSTOP), and the order alternates, so that the machine's moods hit both alike.
-Each run streams two requests a stream, one after the other, of 96 tokens each. Reported: the ratio of generated tokens per second
+Each run streams one request of 64 tokens on every stream. Reported: the ratio of generated tokens per second
 (ours / vLLM's) and the difference of the median time to first token, each as median and range over the pairs. With --lora both load
 the LoRA machinery and no request uses an adapter: then the ratio also shows what our CPU kernels save.
 """
@@ -31,8 +31,8 @@ from redraft import home
 from server.config import ServeSettings
 from server.engine.entry import command_line
 
-TOKENS = 96
-REQUESTS_PER_STREAM = 2
+TOKENS = 64
+REQUESTS_PER_STREAM = 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def measure(server: Running, url: str, streams: int) -> Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--pairs", type=int, default=14)
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--lora", action="store_true")
     arguments = parser.parse_args()

@@ -6,13 +6,8 @@ One engine at a time. Each server runs in its own process group and is ended wit
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,14 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.servers import REDRAFT, VLLM_MODULE, free_port, running
 from redraft import home
 from server.engine.entry import DEFAULT_MODEL_TOOLS
 from server.model import ensure_default_model
 
-START_S = 300
-PYTHON = sys.executable
-REDRAFT = str(Path(sys.executable).with_name("redraft"))
-VLLM = "vllm.entrypoints.launchers.api_server.entry"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
 
 
@@ -40,7 +32,6 @@ class Server:
     url: str
     engine_url: str
     model: str
-    process: subprocess.Popen[bytes]
     log: Path
 
     def client(self, **more: Any) -> httpx.AsyncClient:
@@ -50,50 +41,6 @@ class Server:
         """Sum of a series of vLLM's over its labels."""
         text = httpx.get(f"{self.engine_url}/metrics", timeout=30).text
         return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running(command: Sequence[str], health: str, log: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A server from its command until `health` answers; its process group is ended after use."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(list(command), stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **env}, start_new_session=True)
-    try:
-        _wait(process, health, log)
-        yield process
-    finally:
-        _end(process)
-
-
-def _wait(process: subprocess.Popen[bytes], health: str, log: Path) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            pytest.fail(f"the server ended with {process.returncode}:\n{log.read_text(errors='replace')[-4000:]}")
-        try:
-            if httpx.get(health, timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.25)
-    pytest.fail(f"the server was not ready in {START_S} s:\n{log.read_text(errors='replace')[-4000:]}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for kind, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 10)):
-        try:
-            os.killpg(process.pid, kind)
-        except ProcessLookupError:
-            return
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
 
 
 @pytest.fixture(scope="session")
@@ -138,9 +85,9 @@ def with_plugin(logs: Path, adapters: dict[str, Path]) -> Iterator[Server]:
     port = free_port()
     url, log = f"http://127.0.0.1:{port}", logs / "redraft.log"
     loras = [f"{name}={path}" for name, path in adapters.items()]
-    command = [REDRAFT, "serve", "--port", str(port), "--lora-modules", *loras]
-    with running(command, f"{url}/health/ready", log, OFFLINE) as process:
-        yield Server(url, url, home.DEFAULT_MODEL, process, log)
+    command = [str(REDRAFT), "serve", "--port", str(port), "--lora-modules", *loras]
+    with running(command, health=f"{url}/health/ready", log=log, env=OFFLINE):
+        yield Server(url, url, home.DEFAULT_MODEL, log)
 
 
 @contextmanager
@@ -148,9 +95,9 @@ def plain_vllm(logs: Path, model: Path, flags: Sequence[str] = ()) -> Iterator[S
     port = free_port()
     url, log = f"http://127.0.0.1:{port}", logs / f"vllm-{port}.log"
     command = [
-        PYTHON,
+        sys.executable,
         "-m",
-        VLLM,
+        VLLM_MODULE,
         "--model",
         str(model),
         "--served-model-name",
@@ -159,17 +106,17 @@ def plain_vllm(logs: Path, model: Path, flags: Sequence[str] = ()) -> Iterator[S
         "--dtype",
         "bfloat16",
     ]
-    with running([*command, "--port", str(port), *flags], f"{url}/health", log, {**OFFLINE, "VLLM_PLUGINS": ""}) as process:
-        yield Server(url, url, home.DEFAULT_MODEL, process, log)
+    with running([*command, "--port", str(port), *flags], health=f"{url}/health", log=log, env={**OFFLINE, "VLLM_PLUGINS": ""}):
+        yield Server(url, url, home.DEFAULT_MODEL, log)
 
 
 @contextmanager
 def in_front(logs: Path, engine: Server) -> Iterator[Server]:
     port = free_port()
     url, log = f"http://127.0.0.1:{port}", logs / "front.log"
-    command = [REDRAFT, "serve", "--engine-url", engine.url, "--port", str(port)]
-    with running(command, f"{url}/health/ready", log, {}) as process:
-        yield Server(url, engine.url, engine.model, process, log)
+    command = [str(REDRAFT), "serve", "--engine-url", engine.url, "--port", str(port)]
+    with running(command, health=f"{url}/health/ready", log=log):
+        yield Server(url, engine.url, engine.model, log)
 
 
 @pytest.fixture(scope="session", params=["plugin", "engine-url"])

@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from benchmarks.servers import REDRAFT
 from tests import readme
-from tests.e2e.conftest import REDRAFT, Server
+from tests.e2e.conftest import Server
 from tests.pages import Block, blocks, pages
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

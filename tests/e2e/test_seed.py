@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.servers import REDRAFT, free_port, running
 from redraft import home
-from tests.e2e.conftest import OFFLINE, REDRAFT, free_port, plain_vllm, running
+from tests.e2e.conftest import OFFLINE, plain_vllm
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -40,7 +41,7 @@ def test_the_stock_engine_dies_of_it(logs: Path, model: Path) -> None:
 def test_ours_lives_and_repeats_itself(logs: Path) -> None:
     port = free_port()
     url, log = f"http://127.0.0.1:{port}", logs / "seed.log"
-    with running([REDRAFT, "serve", "--port", str(port), *CHUNKED], f"{url}/health/ready", log, OFFLINE):
+    with running([str(REDRAFT), "serve", "--port", str(port), *CHUNKED], health=f"{url}/health/ready", log=log, env=OFFLINE):
         replies = [complete(url, home.DEFAULT_MODEL, seed) for seed in (1, 1, 2)]
         assert [r.status_code for r in replies] == [200] * 3
         texts = [[choice["text"] for choice in r.json()["choices"]] for r in replies]
