@@ -26,7 +26,7 @@ setup: $(READY)
 $(READY): $(LOCKS) pyproject.toml
 	@echo "== set-up: a virtual environment with the CPU build of vLLM (about 4 GB, 2 to 5 minutes) =="; started=$$SECONDS; \
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'; \
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	$(BIN)/python -m pip --version > /dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }; \
 	echo "-- torch, CPU build"; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r requirements/torch-cpu.txt; \
 	echo "-- vLLM and everything else, from the locks"; \

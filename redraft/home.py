@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -55,13 +56,16 @@ def flaw(directory: Path) -> Flaw | None:
         return Flaw("it was never finished")
     except (ValueError, KeyError, TypeError):
         return Flaw(f"its {SEAL} is broken")
-    for name, expected in sealed.items():
-        path = directory / name
-        if not path.is_file() or path.stat().st_size != expected["bytes"]:
-            return Flaw(f"{name} is missing or has another size")
-        if sha256(path) != expected["sha256"]:
-            return Flaw(f"{name} has another hash")
-    return None
+    if not isinstance(sealed, dict) or not sealed:
+        return Flaw(f"its {SEAL} names no file")
+    return next((Flaw(fault) for name, expected in sealed.items() if (fault := _fault(directory / name, expected))), None)
+
+
+def _fault(path: Path, expected: dict[str, Any]) -> str | None:
+    """What is wrong with one sealed file."""
+    if not path.is_file() or path.stat().st_size != expected["bytes"]:
+        return f"{path.name} is missing or has another size"
+    return None if sha256(path) == expected["sha256"] else f"{path.name} has another hash"
 
 
 def seal(directory: Path, *, source: str) -> None:

@@ -104,6 +104,8 @@ class VoteMoved:
 
 Event = StepStarted | StepText | StepEnded | VoteMoved
 Emit = Callable[[Event], None]
+OnCall = Callable[[Stage, float, Usage], None]
+"""Told of each draft request, critique and revision that ends, cancelled ones too: its stage, its seconds, its tokens."""
 
 
 def last_problem(messages: Sequence[Message]) -> str:
@@ -128,6 +130,7 @@ async def run(
     options: LoopOptions,
     calibration: Calibration | None = None,
     emit: Emit = lambda event: None,
+    on_call: OnCall = lambda stage, seconds, usage: None,
 ) -> LoopResult:
     """Run one loop. `emit` gets each event as it happens; cancelling the coroutine cancels all inner work.
 
@@ -143,6 +146,7 @@ async def run(
         options=options,
         calibration=calibration,
         emit=emit,
+        on_call=on_call,
     )
     return await work.run()
 
@@ -179,6 +183,7 @@ class _Loop:
         options: LoopOptions,
         calibration: Calibration | None,
         emit: Emit,
+        on_call: OnCall,
     ) -> None:
         self.engine, self.checker, self.messages, self.problem = engine, checker, messages, problem
         self.model, self.critic, self.options, self.calibration = model, critic, options, calibration
@@ -190,7 +195,7 @@ class _Loop:
         self.timing: list[StageTiming] = []
         self.warnings: list[str] = []
         self.ttft_s: float | None = None
-        self.emit = emit
+        self.emit, self.on_call = emit, on_call
         self._placing = asyncio.Lock()
 
     async def run(self) -> LoopResult:
@@ -205,7 +210,7 @@ class _Loop:
 
     async def _stages(self) -> Stop:
         stop = await self._solve()
-        if stop is Stop.SETTLED and self._cancelled():
+        if stop is Stop.ENGINE_FAILED or (stop is Stop.SETTLED and self._cancelled()):
             return stop
         judged: set[int] = set()
         for _ in range(self.options.rounds):
@@ -237,37 +242,44 @@ class _Loop:
             seed=derived_seed(options.seed, Stage.SOLVE, 0),
         )
         texts = [""] * n
-        swing = vote.swing(self.calibration) if options.rounds else 0.0
         for index in range(n):
             self.emit(StepStarted(Stage.SOLVE, index))
-        early = False
+        early = failed = False
         try:
-            async with self._call(Stage.SOLVE, n * each, request) as chunks:
-                async for chunk in chunks:
-                    if chunk.text:
-                        texts[chunk.index] += chunk.text
-                        self._text(Stage.SOLVE, chunk.index, chunk.text)
-                    if chunk.finish_reason is None:
-                        continue
-                    await self._finish(Draft(chunk.index, texts[chunk.index], None, chunk.finish_reason))
-                    self._vote()
-                    outstanding = n - len(self.drafts)
-                    if outstanding and vote.settled(self._weights(), outstanding + swing):
-                        early = True
-                        break
+            early = await self._draw(request, n * each, texts)
         except RedraftError as error:
             if not self.drafts:
                 raise
+            failed = True
             self.warnings.append(f"the engine failed while drafts were written: {error.message}")
         finally:
             for index in range(n):
                 if index not in self.drafts:
                     self._record(Draft(index, texts[index], None, CANCELLED))
+        if failed:
+            return Stop.ENGINE_FAILED
         if not self.groups:
             return Stop.NO_ANSWER
         if len(self.groups) == 1 and not early:
             return Stop.AGREED
         return Stop.SETTLED
+
+    async def _draw(self, request: Generation, reserved: int, texts: list[str]) -> bool:
+        """Read drafts as they are written, `texts` keeping what each has so far. True when the rest was cancelled: the vote is settled."""
+        swing = vote.swing(self.calibration) if self.options.rounds else 0.0
+        async with self._call(Stage.SOLVE, reserved, request) as chunks:
+            async for chunk in chunks:
+                if chunk.text:
+                    texts[chunk.index] += chunk.text
+                    self._text(Stage.SOLVE, chunk.index, chunk.text)
+                if chunk.finish_reason is None:
+                    continue
+                await self._finish(Draft(chunk.index, texts[chunk.index], None, chunk.finish_reason))
+                self._vote()
+                outstanding = request.n - len(self.drafts)
+                if outstanding and vote.settled(self._weights(), outstanding + swing):
+                    return True
+        return False
 
     def _cancelled(self) -> bool:
         return any(draft.finish_reason == CANCELLED for draft in self.drafts.values())
@@ -293,17 +305,16 @@ class _Loop:
         call = CriticCall(self.engine, model=self.critic, max_tokens=each)
         start = self.budget.elapsed()
         self.emit(StepStarted(Stage.CRITIQUE, index))
+        critique = Critique(index, "", Verdict.ABSTAIN, None, "the critique was cut off")
         try:
             judgement = await call.run(self.problem, self.drafts[index].content, lambda text: self._text(Stage.CRITIQUE, index, text))
+            critique = Critique(index, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason)
         except RedraftError as error:
-            return self._heard(Critique(index, "", Verdict.ABSTAIN, None, f"the critic failed: {error.message}"))
+            critique = replace(critique, reason=f"the critic failed: {error.message}")
         finally:
             self._account(Stage.CRITIQUE, start, each, call.usage)
-        return self._heard(Critique(index, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason))
-
-    def _heard(self, critique: Critique) -> Critique:
-        self.critiques.append(critique)
-        self.emit(StepEnded(Stage.CRITIQUE, critique.draft, critique=critique))
+            self.critiques.append(critique)
+            self.emit(StepEnded(Stage.CRITIQUE, index, critique=critique))
         return critique
 
     async def _revise(self, critique: Critique, index: int) -> None:
@@ -324,13 +335,12 @@ class _Loop:
                     draft = replace(draft, content=draft.content + chunk.text, finish_reason=chunk.finish_reason or CANCELLED)
                     if chunk.text:
                         self._text(Stage.REVISE, index, chunk.text)
+            await self._finish(draft)
         except RedraftError as error:
             self.warnings.append(f"revision {index} of draft {parent.index} failed: {error.message}")
         finally:
-            if draft.finish_reason == CANCELLED:
-                self._record(draft)
-        if draft.finish_reason != CANCELLED:
-            await self._finish(draft)
+            if index not in self.drafts:
+                self._record(replace(draft, finish_reason=CANCELLED))
 
     async def _together(self, steps: Sequence[Awaitable[T]]) -> list[T | None]:
         """Run steps side by side. One that finds no budget is left out; when none finds any, the limit is raised."""
@@ -397,7 +407,9 @@ class _Loop:
     def _account(self, stage: Stage, start: float, reserved: int, used: Usage) -> None:
         self.budget.settle(reserved=reserved, used=used.completion_tokens)
         self.usage[stage] += used
-        self.timing.append(StageTiming(stage, start, self.budget.elapsed()))
+        end = self.budget.elapsed()
+        self.timing.append(StageTiming(stage, start, end))
+        self.on_call(stage, end - start, used)
 
     def _text(self, stage: Stage, index: int, text: str) -> None:
         if self.ttft_s is None:

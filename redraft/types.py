@@ -36,7 +36,7 @@ class Stage(StrEnum):
 
 
 class Stop(StrEnum):
-    """Why a loop ended. The first four are natural ends, the others say which budget was met."""
+    """Why a loop ended. The first four are natural ends, the last three say which budget was met."""
 
     AGREED = "agreed"
     """All drafts that have an answer give the same one."""
@@ -46,6 +46,8 @@ class Stop(StrEnum):
     """All rounds of critique and revision were used."""
     NO_ANSWER = "no_answer"
     """No draft has an answer that a checker can read: the first whole draft is returned."""
+    ENGINE_FAILED = "engine_failed"
+    """The engine failed while drafts were written: the best of what was there is returned, and a warning says what happened."""
     MAX_TOKENS = "max_tokens"
     MAX_CALLS = "max_calls"
     DEADLINE = "deadline"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, make_asgi_app
+from starlette.exceptions import HTTPException
 
 from evalsuite import checker
 from redraft.errors import RedraftError
@@ -36,7 +37,7 @@ def attach_routes(app: FastAPI, settings: ServeSettings) -> None:
 def standalone(settings: ServeSettings) -> FastAPI:
     """The same routes and the same loop over `settings.engine_url`; what is not ours passes through to it."""
     assert settings.engine_url is not None
-    engine = RemoteEngine(settings.engine_url, api_key=settings.engine_api_key)
+    engine = RemoteEngine(settings.engine_url, api_key=settings.engine_api_key, read_timeout_s=settings.engine_timeout_s)
     registry = CollectorRegistry()
 
     @asynccontextmanager
@@ -49,6 +50,7 @@ def standalone(settings: ServeSettings) -> FastAPI:
         checker.close()
 
     app = FastAPI(title="Redraft", lifespan=lifespan)
+    app.add_exception_handler(HTTPException, errors.handle_http)
     admission = Admission(running=settings.limits.loops, waiting=settings.limits.waiting)
     services.assemble(
         app.state, settings, engine, catalog_ttl_s=CATALOG_TTL_S, telemetry=Telemetry(admission, registry), admission=admission

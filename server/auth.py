@@ -14,6 +14,8 @@ from server.errors import response_of
 
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/ping"})
 """Probes, which never need a key."""
+POLICY_VIOLATION = 1008
+"""The close code of RFC 6455 for a peer that may not come in."""
 
 
 class ApiKeys:
@@ -24,8 +26,11 @@ class ApiKeys:
         self._hashes = [hashlib.sha256(key.encode()).digest() for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] != "OPTIONS" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] in {"http", "websocket"} and scope.get("method") != "OPTIONS" and scope["path"] not in OPEN_PATHS:
             fault = self._fault(Headers(scope=scope).get("authorization"))
+            if fault is not None and scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": fault.message})
+                return
             if fault is not None:
                 await response_of(fault)(scope, receive, send)
                 return
@@ -50,7 +55,7 @@ class BodyLimit:
         self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")

@@ -70,13 +70,15 @@ class ServeSettings(BaseSettings):
     model: str = "default"
     """A Hugging Face id, a local path, or `default` for the embedded SmolLM2-135M-Instruct."""
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(8000, ge=1, le=65535)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     kv_cache_gib: int = Field(2, ge=1)
     """Memory for the KV cache on CPU, in GiB."""
     engine_url: str | None = None
     """Run over this OpenAI-compatible server instead of starting vLLM here."""
     engine_api_key: str | None = None
+    engine_timeout_s: float = Field(600.0, gt=0)
+    """Seconds that a remote engine may be silent within one inner call."""
     critic: str | None = None
     """The model or adapter that critiques when a request names none; else the solver itself."""
     api_key: Annotated[list[str], NoDecode] = []

@@ -10,17 +10,27 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
-from redraft.errors import BadRequest, RedraftError
+from redraft.errors import BadRequest, RedraftError, from_status
 
 
 def body_of(error: RedraftError) -> dict[str, Any]:
-    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.status}}
+    message = error.message.encode("utf-8", "replace").decode()
+    return {"error": {"message": message, "type": error.type, "param": error.param, "code": error.status}}
 
 
 def response_of(error: RedraftError) -> JSONResponse:
     headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if error.retry_after_s is not None else None
     return JSONResponse(body_of(error), status_code=error.status, headers=headers)
+
+
+async def handle_http(request: Request, error: Exception) -> Response:
+    """FastAPI's handler for what the framework itself refuses: no such route, wrong method."""
+    assert isinstance(error, HTTPException)
+    found = from_status(error.status_code, str(error.detail))
+    body = {"error": body_of(found)["error"] | {"code": error.status_code}}
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 
 async def handle(request: Request, error: Exception) -> Response:

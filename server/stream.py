@@ -1,4 +1,8 @@
-"""Server-sent events over a running job: keep-alive comments, cancellation on disconnect, errors inside a stream that has begun."""
+"""Server-sent events over a running job: keep-alive comments, cancellation on disconnect, real statuses for what fails at once.
+
+A stream's status cannot be changed once it is sent. So the response is held back until the job opens it (its first text), fails, or
+has been silent for as long as a keep-alive: a refusal before that has its own status, one after it is an error event.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope
+from starlette.types import Send as AsgiSend
 
 from redraft.errors import RedraftError
 from server.errors import body_of
 
 T = TypeVar("T")
-Send = Callable[[str], None]
-Job = Callable[[Send], Awaitable[None]]
 
 KEEP_ALIVE = ": keep-alive\n\n"
 DONE = "data: [DONE]\n\n"
+CLIENT_GONE = 499
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def event(data: Any, *, name: str | None = None) -> str:
@@ -28,46 +34,97 @@ def event(data: Any, *, name: str | None = None) -> str:
     return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-async def drain(job: Job, *, keep_alive_s: float) -> AsyncIterator[str]:
-    """Run `job` and yield what it sends. Closing the iterator cancels the job and waits until it has stopped.
+class Send:
+    """What a job sends with. `open` says that the engine has taken the request: from now on the stream is a 200."""
 
-    A typed error becomes an error event; `[DONE]` ends every stream that was not cut off.
-    """
-    sent: asyncio.Queue[str | None] = asyncio.Queue()
+    def __init__(self) -> None:
+        self.items: asyncio.Queue[str | None] = asyncio.Queue()
+        self.opened = asyncio.Event()
 
-    async def work() -> None:
+    def __call__(self, item: str) -> None:
+        self.items.put_nowait(item)
+
+    def open(self) -> None:
+        self.opened.set()
+
+
+Job = Callable[[Send], Awaitable[None]]
+
+
+class _Running:
+    """A job and what it has sent."""
+
+    def __init__(self, job: Job) -> None:
+        self._send = Send()
+        self._job = job
+        self._refused: RedraftError | None = None
+        self._task = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
         try:
-            await job(sent.put_nowait)
+            await self._job(self._send)
         except RedraftError as error:
-            sent.put_nowait(event(body_of(error)))
+            self._refused = error
         finally:
-            sent.put_nowait(None)
+            self._send.items.put_nowait(None)
+            self._send.open()
 
-    task = asyncio.create_task(work())
-    try:
+    async def opening(self, timeout_s: float) -> bool:
+        """Wait until the stream may begin; raise what the job raised before that."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._send.opened.wait(), timeout_s)
+        if self._refused is not None:
+            raise self._refused
+        return True
+
+    async def drain(self, keep_alive_s: float) -> AsyncIterator[str]:
+        """What the job sends, then its late error if it had one, then `[DONE]`."""
         while True:
             try:
-                item = await asyncio.wait_for(sent.get(), keep_alive_s)
+                item = await asyncio.wait_for(self._send.items.get(), keep_alive_s)
             except TimeoutError:
                 yield KEEP_ALIVE
                 continue
             if item is None:
                 break
             yield item
-        await task
+        await self._task
+        if self._refused is not None:
+            yield event(body_of(self._refused))
         yield DONE
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(asyncio.gather(task, return_exceptions=True))
+
+    async def cancel(self) -> None:
+        """Cancel the job and wait until it has stopped."""
+        self._task.cancel()
+        await asyncio.shield(asyncio.gather(self._task, return_exceptions=True))
 
 
-def sse(job: Job, *, keep_alive_s: float) -> StreamingResponse:
-    return StreamingResponse(
-        drain(job, keep_alive_s=keep_alive_s),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
+class _JobResponse(StreamingResponse):
+    """Ends the job however the response ends, also when its body was never asked for."""
+
+    def __init__(self, running: _Running, keep_alive_s: float) -> None:
+        super().__init__(running.drain(keep_alive_s), media_type="text/event-stream", headers=HEADERS)
+        self._running = running
+
+    async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._running.cancel()
+
+
+async def sse(request: Request, job: Job, *, keep_alive_s: float) -> Response:
+    """The job's stream. Raises the typed error of a job that fails before it opens."""
+    running = _Running(job)
+    try:
+        begun = await until_disconnect(request, running.opening(keep_alive_s))
+    except (RedraftError, asyncio.CancelledError):
+        await running.cancel()
+        raise
+    if begun is None:
+        await running.cancel()
+        return Response(status_code=CLIENT_GONE)
+    return _JobResponse(running, keep_alive_s)
 
 
 async def until_disconnect(request: Request, work: Awaitable[T]) -> T | None:

@@ -49,26 +49,17 @@ class Telemetry:
         self._drafts.observe(sum(d.stage is Stage.SOLVE and d.finish_reason != "cancelled" for d in result.drafts))
         if result.stop.value in {"max_tokens", "max_calls", "deadline"}:
             self._budget_stops.labels(result.stop.value).inc()
-        names = {Stage.SOLVE: model, Stage.CRITIQUE: critic, Stage.REVISE: model}
-        for timing in result.timing:
-            self._stage_seconds.labels(timing.stage.value, names[timing.stage]).observe(timing.end_s - timing.start_s)
-        for stage, usage in result.usage_by_stage.items():
-            self._tokens(stage, names[stage], usage)
         for critique in result.critiques:
             self.verdict(critique, critic=critic)
 
-    def critique(self, *, critic: str, seconds: float, usage: Usage) -> None:
-        self._stage_seconds.labels(Stage.CRITIQUE.value, critic).observe(seconds)
-        self._tokens(Stage.CRITIQUE, critic, usage)
+    def call(self, stage: Stage, *, model: str, seconds: float, usage: Usage) -> None:
+        """One draft request, critique or revision that ended, in whatever way."""
+        self._stage_seconds.labels(stage.value, model).observe(seconds)
+        for kind, tokens in (("prompt", usage.prompt_tokens), ("cached", usage.cached_tokens), ("generated", usage.completion_tokens)):
+            self._stage_tokens.labels(stage.value, model, kind).inc(tokens)
 
     def verdict(self, critique: Critique, *, critic: str) -> None:
         self._verdicts.labels(critic, critique.verdict.value).inc()
 
     def failure(self, *, route: str, kind: str) -> None:
         self._failures.labels(route, kind).inc()
-
-    def _tokens(self, stage: Stage, model: str, usage: Usage) -> None:
-        if usage.calls:
-            self._stage_tokens.labels(stage.value, model, "prompt").inc(usage.prompt_tokens)
-            self._stage_tokens.labels(stage.value, model, "cached").inc(usage.cached_tokens)
-            self._stage_tokens.labels(stage.value, model, "generated").inc(usage.completion_tokens)

@@ -46,7 +46,7 @@ class Normal:
     opaque: dict[str, Ratio | None] = field(default_factory=dict)
     """Atoms that may satisfy relations unknown to the normal form; a root keeps its radicand."""
 
-    def of(self, node: Node) -> Ratio:  # noqa: PLR0911  # one case per kind
+    def of(self, node: Node) -> Ratio:  # one case per kind
         match node:
             case Number(value):
                 return over_one(poly.constant(poly.bounded(value)))

@@ -41,7 +41,7 @@ class _Evaluator:
         self.largest = max(self.largest, size)
         return result
 
-    def _value(self, node: Node) -> complex:  # noqa: PLR0911  # one case per kind
+    def _value(self, node: Node) -> complex:  # one case per kind
         match node:
             case Number(value):
                 return complex(float(value))
@@ -80,7 +80,7 @@ class _Evaluator:
                 raise UndefinedError("a root of a negative number")
         return base**exponent
 
-    def _call(self, function: str, arguments: list[complex]) -> complex:  # noqa: PLR0911  # one case per kind
+    def _call(self, function: str, arguments: list[complex]) -> complex:  # one case per kind
         first = arguments[0]
         if function == "sqrt":
             return self._power(first, 1 / arguments[1] if len(arguments) > 1 else 0.5 + 0j) if first else 0j

@@ -24,7 +24,7 @@ def same(gold: Answer, pred: Answer, judge: Judge) -> bool | None:
     return _same(expanded(gold), expanded(pred), judge)
 
 
-def _same(gold: Answer, pred: Answer, judge: Judge) -> bool | None:  # noqa: PLR0911  # one case per kind
+def _same(gold: Answer, pred: Answer, judge: Judge) -> bool | None:  # one case per kind
     match gold, pred:
         case Choice(left), Choice(right):
             return left == right
@@ -44,7 +44,7 @@ def _same(gold: Answer, pred: Answer, judge: Judge) -> bool | None:  # noqa: PLR
     return _mixed(gold, pred, judge)
 
 
-def _mixed(gold: Answer, pred: Answer, judge: Judge) -> bool | None:  # noqa: PLR0911  # one case per kind
+def _mixed(gold: Answer, pred: Answer, judge: Judge) -> bool | None:  # one case per kind
     """Answers of two types that may still be one object."""
     match gold, pred:
         case Listing(), Listing():
@@ -139,7 +139,7 @@ def _equation_with_expression(gold: Answer, pred: Answer, judge: Judge) -> bool 
     return _same_region(gold, pred, judge)
 
 
-def nodes(gold: Node, pred: Node, judge: Judge) -> bool | None:  # noqa: PLR0911  # one case per kind
+def nodes(gold: Node, pred: Node, judge: Judge) -> bool | None:  # one case per kind
     """Whether two trees are one object: numbers, points, intervals, sets or matrices."""
     if gold == pred:
         return True

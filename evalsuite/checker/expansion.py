@@ -66,7 +66,7 @@ def _values(node: Node) -> list[Node]:
 def _chosen(node: Node, signs: Iterator[bool]) -> Node:
     """The node with each sign replaced, in writing order."""
 
-    def visit(part: Node) -> Node:  # noqa: PLR0911  # one case per kind
+    def visit(part: Node) -> Node:  # one case per kind
         match part:
             case PlusMinus(operand, flipped):
                 positive = next(signs)

@@ -6,7 +6,7 @@ from math import comb, gcd
 from evalsuite.checker.limits import MAX_FACTORIAL, TooLargeError
 
 
-def numeric_call(function: str, numbers: list[Fraction]) -> Fraction | None:  # noqa: PLR0911  # one case per kind
+def numeric_call(function: str, numbers: list[Fraction]) -> Fraction | None:  # one case per kind
     first = numbers[0]
     whole = all(number.denominator == 1 for number in numbers)
     match function:

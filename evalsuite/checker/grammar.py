@@ -222,7 +222,7 @@ class _Parser:
             return self.exponent(node)
         return node
 
-    def atom(self) -> Node:  # noqa: PLR0911  # one case per kind
+    def atom(self) -> Node:  # one case per kind
         token = self.next()
         if token.kind == "num":
             return self.numeral(token)
@@ -377,7 +377,7 @@ class _Parser:
         self.bars = bars
         return node
 
-    def _bracket(self, opener: str) -> Node:  # noqa: PLR0911  # one case per kind
+    def _bracket(self, opener: str) -> Node:  # one case per kind
         if opener in ("floor", "ceil"):
             return Call(opener, self.members(opener))
         if opener == "<":

@@ -132,7 +132,7 @@ def _exact(last: Expression, sides: list[list[Token]]) -> Expression:
     return last
 
 
-def label_of(tokens: list[Token]) -> str:  # noqa: PLR0911  # one case per kind
+def label_of(tokens: list[Token]) -> str:  # one case per kind
     """The name on the left of an assignment: a variable, an applied function, a short run of capitals or words; else empty."""
     if not tokens or len(tokens) > 12:
         return ""

@@ -38,7 +38,7 @@ def _fraction(value: Any) -> Fraction:
     return -size if sign else size
 
 
-def _value(node: Node, context: Any) -> Any:  # noqa: PLR0911  # one case per kind
+def _value(node: Node, context: Any) -> Any:  # one case per kind
     match node:
         case Number(value):
             return context.mpf(value.numerator) / value.denominator

@@ -81,7 +81,7 @@ def _of_alternatives(word: str, regions: list[Region | None]) -> Region | None:
     return Region(_merged(joined), next(iter(names), ""))
 
 
-def _of_node(node: Node) -> list[Piece] | None:  # noqa: PLR0911  # one case per kind
+def _of_node(node: Node) -> list[Piece] | None:  # one case per kind
     match node:
         case Name("set:R"):
             return _kept(_piece(_MINUS_INFINITY, False, _INFINITY, False))
@@ -128,7 +128,7 @@ def _of_relation(relation: Relation) -> Region | None:
     return Region(_merged(joined), name)
 
 
-def _half_line(variable: Node, sign: str, bound: Node) -> list[Piece] | None:  # noqa: PLR0911  # one case per kind
+def _half_line(variable: Node, sign: str, bound: Node) -> list[Piece] | None:  # one case per kind
     if variables(bound):
         return None
     if isinstance(variable, Negative):

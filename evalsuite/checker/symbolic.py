@@ -56,7 +56,7 @@ def _exponential(expression: Any) -> Any:
     return sympy.simplify(expression.rewrite(sympy.exp))
 
 
-def to_sympy(node: Node, names: dict[str, Any]) -> Any:  # noqa: PLR0911  # one case per kind
+def to_sympy(node: Node, names: dict[str, Any]) -> Any:  # one case per kind
     import sympy
 
     match node:
@@ -92,7 +92,7 @@ def _power(base: Any, exponent: Any) -> Any:
     return base**exponent
 
 
-def _call(function: str, arguments: list[Any]) -> Any:  # noqa: PLR0911  # one case per kind
+def _call(function: str, arguments: list[Any]) -> Any:  # one case per kind
     import sympy
 
     first = arguments[0]

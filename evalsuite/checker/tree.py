@@ -108,7 +108,7 @@ Node: TypeAlias = (
 )
 
 
-def children(node: Node) -> tuple[Node, ...]:  # noqa: PLR0911  # one case per kind
+def children(node: Node) -> tuple[Node, ...]:  # one case per kind
     match node:
         case Number() | Name():
             return ()

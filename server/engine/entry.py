@@ -52,12 +52,13 @@ def serve(settings: ServeSettings, model: Path | str, flags: list[str]) -> None:
 
     parser = make_arg_parser(FlexibleArgumentParser(prog="redraft serve", description="Flags of vLLM's server."))
     args = parser.parse_args(command_line(settings, model, flags, cpu=cpu))
-    if args.model_tag is not None:
-        raise BadRequest(f"MODEL comes first: redraft serve {args.model_tag} ...", param="model")
+    if args.model_tag is not None or args.model != str(model):
+        raise BadRequest(f"MODEL comes first: redraft serve {args.model_tag or args.model} ...", param="model")
     if args.api_key:
         raise BadRequest("--api-key belongs before vLLM's flags: it guards the loop's routes too", param="api_key")
     validate_parsed_serve_args(args)
-    args.redraft = settings
+    keys = [*settings.api_key, *filter(None, [os.environ.pop("VLLM_API_KEY", None)])]
+    args.redraft = settings.model_copy(update={"api_key": keys})
     uvloop.run(run_server(args))
 
 

@@ -63,7 +63,7 @@ class RedraftEndpoints:
         parts = services.assemble(
             state, settings, VllmEngine(state), catalog_ttl_s=CATALOG_TTL_S, telemetry=Telemetry(admission), admission=admission
         )
-        state.redraft_announcement = asyncio.create_task(ready.announce(parts, host=args.host, port=args.port))
+        state.redraft_announcement = asyncio.create_task(ready.announce(parts, host=args.host, port=args.port, tls=bool(args.ssl_certfile)))
 
 
 def _wrap_chat(app: FastAPI) -> None:

@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from redraft import loop
 from redraft.errors import BadRequest
+from redraft.loop import LoopOptions
 from redraft.types import LoopResult, Message, Stop
 from server import services, stream
+from server.config import Limits, LoopDefaults
 from server.errors import of_validation
 from server.narrate import Narrator
 from server.routes import schema
@@ -29,7 +31,19 @@ PASSIVE = frozenset(
 )
 """Fields that change nothing about an answer: taken and not used."""
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"n": (1,), "logprobs": (False,), "tool_choice": ("none",), "top_p": (1, 1.0), "tools": ([],)}
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "n": (1,),
+    "parallel_tool_calls": (True, False),
+    "presence_penalty": (0,),
+    "response_format": ({"type": "text"},),
+    "stop": ([],),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "top_p": (1,),
+}
 """Fields of single chat requests that a loop cannot honour, with the values that ask for nothing."""
 
 
@@ -57,11 +71,15 @@ class LoopChatRequest(BaseModel):
     max_tokens: int | None = Field(None, ge=8)
     max_completion_tokens: int | None = Field(None, ge=8)
 
-    def params(self) -> schema.LoopParams:
+    def options(self, defaults: LoopDefaults, limits: Limits) -> LoopOptions:
         """`loop`, completed by the plain chat fields: `max_tokens` bounds one response, as it does in any chat."""
+        drafts = self.loop.drafts or defaults.drafts
+        if self.temperature == 0 and self.loop.temperature is None and drafts > 1:
+            raise BadRequest("`temperature` must be above 0 for several drafts: greedy ones are all the same", param="temperature")
         longest = self.max_completion_tokens or self.max_tokens
         plain = {"temperature": self.temperature, "seed": self.seed, "response_tokens": longest}
-        return self.loop.model_copy(update={k: v for k, v in plain.items() if getattr(self.loop, k) is None})
+        completed = self.loop.model_copy(update={k: v for k, v in plain.items() if getattr(self.loop, k) is None})
+        return completed.options(defaults, limits)
 
 
 def parse(body: object) -> LoopChatRequest:
@@ -78,13 +96,14 @@ def parse(body: object) -> LoopChatRequest:
 class _Chunks:
     """Chunks of one streamed completion: the same id, time and model in each."""
 
-    def __init__(self, model: str, send: stream.Send) -> None:
+    def __init__(self, model: str, send: stream.Send, *, include_usage: bool) -> None:
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
         self._send = send
+        self._no_usage = {"usage": None} if include_usage else {}
 
     def delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        self._send(stream.event({**self._head, "choices": [choice]}))
+        self._send(stream.event({**self._head, "choices": [choice], **self._no_usage}))
 
     def reasoning(self, text: str) -> None:
         if text:
@@ -104,29 +123,35 @@ async def chat_loop(body: object, request: Request) -> Response:
     asked = parse(body)
     parts = services.of(request)
     model, critic = await parts.models_of(asked.model, asked.critic)
-    options = asked.params().options(parts.settings.loop, parts.settings.limits)
+    options = asked.options(parts.settings.loop, parts.settings.limits)
     messages: list[Message] = [m.message() for m in asked.messages]
     loop.last_problem(messages)
     include_usage = asked.stream_options is not None and asked.stream_options.include_usage
 
     async def job(send: stream.Send) -> None:
-        chunks = _Chunks(asked.model, send)
+        chunks = _Chunks(asked.model, send, include_usage=include_usage)
         chunks.delta({"role": "assistant", "content": ""})
         narrator = Narrator(chunks.reasoning)
-        result = await run_loop(parts, messages, model=model, critic=critic, options=options, emit=narrator.feed)
+
+        def emit(happened: loop.Event) -> None:
+            if isinstance(happened, loop.StepText):
+                send.open()
+            narrator.feed(happened)
+
+        result = await run_loop(parts, messages, model=model, critic=critic, options=options, emit=emit)
         chunks.delta({"content": result.content})
         chunks.delta({}, finish_reason(result))
         if include_usage:
             chunks.usage(schema.loop_usage_body(result))
 
     if asked.stream:
-        return stream.sse(job, keep_alive_s=parts.settings.keep_alive_s)
+        return await stream.sse(request, job, keep_alive_s=parts.settings.keep_alive_s)
     story: list[str] = []
     narrator = Narrator(story.append)
     result = await stream.until_disconnect(
         request, run_loop(parts, messages, model=model, critic=critic, options=options, emit=narrator.feed)
     )
-    return Response(status_code=499) if result is None else JSONResponse(_completion(asked.model, result, "".join(story)))
+    return Response(status_code=stream.CLIENT_GONE) if result is None else JSONResponse(_completion(asked.model, result, "".join(story)))
 
 
 def _completion(model: str, result: LoopResult, story: str) -> dict[str, Any]:

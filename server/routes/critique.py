@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from redraft.critic import CriticCall, Judgement
 from redraft.errors import RedraftError
-from redraft.types import Critique
+from redraft.types import Critique, Stage
 from server import services, stream
 from server.errors import Route
 from server.routes import schema
@@ -20,14 +21,14 @@ from server.services import Services
 router = APIRouter(route_class=Route, tags=["loop"])
 
 
-async def _judge(parts: Services, body: schema.CritiqueRequest, critic: str, send: stream.Send) -> dict[str, Any]:
+async def _judge(parts: Services, body: schema.CritiqueRequest, critic: str, tell: Callable[[str], None]) -> dict[str, Any]:
     started = time.monotonic()
     first: list[float] = []
 
     def on_text(text: str) -> None:
         if not first:
             first.append(time.monotonic() - started)
-        send(stream.event({"type": "critique.text", "text": text}, name="critique.text"))
+        tell(text)
 
     call = CriticCall(parts.engine, model=critic, max_tokens=body.max_tokens or parts.settings.loop.critique_tokens)
     try:
@@ -36,8 +37,9 @@ async def _judge(parts: Services, body: schema.CritiqueRequest, critic: str, sen
     except RedraftError as error:
         parts.telemetry.failure(route="critique", kind=error.type)
         raise
-    seconds = time.monotonic() - started
-    parts.telemetry.critique(critic=critic, seconds=seconds, usage=call.usage)
+    finally:
+        seconds = time.monotonic() - started
+        parts.telemetry.call(Stage.CRITIQUE, model=critic, seconds=seconds, usage=call.usage)
     parts.telemetry.verdict(Critique(0, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason), critic=critic)
     timing = {"wall_s": round(seconds, 6), "ttft_s": round(first[0], 6) if first else None}
     return _body(judgement, critic) | {"usage": schema.usage_body(call.usage), "timing": timing}
@@ -66,10 +68,14 @@ async def critique(body: schema.CritiqueRequest, request: Request) -> Response:
     critic = await parts.catalog.resolve(body.model or parts.settings.critic)
 
     async def job(send: stream.Send) -> None:
-        whole = await _judge(parts, body, critic, send)
+        def tell(text: str) -> None:
+            send.open()
+            send(stream.event({"type": "critique.text", "text": text}, name="critique.text"))
+
+        whole = await _judge(parts, body, critic, tell)
         send(stream.event({"type": "result", **whole}, name="result"))
 
     if body.stream:
-        return stream.sse(job, keep_alive_s=parts.settings.keep_alive_s)
+        return await stream.sse(request, job, keep_alive_s=parts.settings.keep_alive_s)
     whole = await stream.until_disconnect(request, _judge(parts, body, critic, lambda text: None))
-    return Response(status_code=499) if whole is None else JSONResponse(whole)
+    return Response(status_code=stream.CLIENT_GONE) if whole is None else JSONResponse(whole)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
 
-from redraft.errors import BadRequest
+from redraft.errors import BadRequest, ModelNotFound
 from redraft.remote import RemoteEngine
 from server import services, stream
 from server.errors import Route
@@ -23,6 +24,8 @@ from server.services import LOOP_SUFFIX
 
 router = APIRouter(route_class=Route, tags=["OpenAI"])
 
+PATIENT = httpx.Timeout(None, connect=5.0)
+"""A whole completion sends nothing until it is done: only the client knows how long it will wait."""
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "host", "content-length", "authorization"}
 )
@@ -47,7 +50,7 @@ async def chat_completions(request: Request) -> Response:
     """OpenAI chat; with the model `NAME:loop`, the whole solve -> critique -> revise loop."""
     try:
         body: Any = json.loads(await request.body())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from error
     if isinstance(body, dict) and chat.is_loop(body.get("model")):
         return await chat.chat_loop(body, request)
@@ -56,16 +59,19 @@ async def chat_completions(request: Request) -> Response:
 
 @router.api_route("/v1/{path:path}", methods=["GET", "POST", "DELETE"], response_model=None, include_in_schema=False)
 async def rest(request: Request, path: str) -> Response:
-    return await _forward(request, f"/v1/{path}")
+    if {".", ".."} & set(path.split("/")):
+        raise ModelNotFound(f"/v1/{path} is no route")
+    return await _forward(request, f"/v1/{quote(path)}")
 
 
 async def _forward(request: Request, path: str) -> Response:
     parts = services.of(request)
     engine = parts.engine
     assert isinstance(engine, RemoteEngine)
-    headers = {name: value for name, value in request.headers.items() if name not in HOP_BY_HOP} | engine.headers
+    own = [(name.encode(), value.encode()) for name, value in engine.headers.items()]
+    headers = [(name, value) for name, value in request.headers.raw if name.decode("latin-1").lower() not in HOP_BY_HOP] + own
     outgoing = engine.client.build_request(
-        request.method, engine.root + path, params=request.query_params, headers=headers, content=await request.body()
+        request.method, engine.root + path, params=request.query_params, headers=headers, content=await request.body(), timeout=PATIENT
     )
     sending = engine.client.send(outgoing, stream=True)
     try:

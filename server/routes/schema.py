@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from redraft.errors import BadRequest
 from redraft.loop import LoopOptions, with_overrides
@@ -15,13 +15,27 @@ MAX_TEXT = 400_000
 """Characters of one text field; far above any context length that is served, far below what hurts."""
 
 
+def _writable(text: str) -> str:
+    """A lone surrogate is valid in JSON and in no text: it could not be sent on."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"not valid Unicode at character {error.start}") from error
+    return text
+
+
+Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_writable)]
+Said = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_writable)]
+"""A text that says something."""
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
 class TextPart(Strict):
     type: Literal["text"]
-    text: str = Field(max_length=MAX_TEXT)
+    text: Text
 
 
 class ChatMessage(BaseModel):
@@ -30,7 +44,7 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Text | list[TextPart]
 
     def message(self) -> Message:
         text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
@@ -65,7 +79,7 @@ class LoopParams(Strict):
 
 
 class SolveRequest(Strict):
-    problem: str | None = Field(None, min_length=1, max_length=MAX_TEXT)
+    problem: Said | None = None
     messages: list[ChatMessage] | None = Field(None, min_length=1)
     model: str | None = None
     critic: str | None = None
@@ -86,8 +100,8 @@ class SolveRequest(Strict):
 
 
 class CritiqueRequest(Strict):
-    problem: str = Field(min_length=1, max_length=MAX_TEXT)
-    response: str = Field(min_length=1, max_length=MAX_TEXT)
+    problem: Said
+    response: Said
     model: str | None = None
     max_tokens: int | None = Field(None, ge=2, le=131_072)
     stream: bool = False

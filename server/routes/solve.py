@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from redraft import loop
 from redraft.errors import RedraftError
 from redraft.loop import Event, StepEnded, StepStarted, StepText, VoteMoved
-from redraft.types import LoopResult, Message
+from redraft.types import LoopResult, Message, Stage, Usage
 from server import services, stream
 from server.errors import Route
 from server.routes import schema
@@ -23,7 +23,12 @@ router = APIRouter(route_class=Route, tags=["loop"])
 async def run_loop(
     parts: Services, messages: list[Message], *, model: str, critic: str, options: loop.LoopOptions, emit: loop.Emit = lambda event: None
 ) -> LoopResult:
-    """One loop in its place in the queue, counted whatever its end."""
+    """One loop in its place in the queue. Every engine call is counted, also those of a loop that is cancelled."""
+    names = {Stage.SOLVE: model, Stage.CRITIQUE: critic, Stage.REVISE: model}
+
+    def on_call(stage: Stage, seconds: float, usage: Usage) -> None:
+        parts.telemetry.call(stage, model=names[stage], seconds=seconds, usage=usage)
+
     try:
         async with parts.admission.place():
             result = await loop.run(
@@ -35,6 +40,7 @@ async def run_loop(
                 options=options,
                 calibration=parts.calibration_of(critic),
                 emit=emit,
+                on_call=on_call,
             )
     except RedraftError as error:
         parts.telemetry.failure(route="solve", kind=error.type)
@@ -74,6 +80,8 @@ async def solve(body: schema.SolveRequest, request: Request) -> Response:
 
     async def job(send: stream.Send) -> None:
         def emit(happened: Event) -> None:
+            if isinstance(happened, StepText):
+                send.open()
             data = event_body(happened)
             send(stream.event(data, name=data["type"]))
 
@@ -82,8 +90,8 @@ async def solve(body: schema.SolveRequest, request: Request) -> Response:
         send(stream.event({"type": "result", **whole}, name="result"))
 
     if body.stream:
-        return stream.sse(job, keep_alive_s=parts.settings.keep_alive_s)
+        return await stream.sse(request, job, keep_alive_s=parts.settings.keep_alive_s)
     result = await stream.until_disconnect(request, run_loop(parts, messages, model=model, critic=critic, options=options))
     if result is None:
-        return Response(status_code=499)
+        return Response(status_code=stream.CLIENT_GONE)
     return JSONResponse(schema.solve_body(result, request_id=request_id, model=model, critic=critic))

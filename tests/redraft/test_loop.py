@@ -203,6 +203,7 @@ async def test_an_engine_that_fails_late_costs_only_what_is_missing() -> None:
     result = await solve(engine, LoopOptions(drafts=3, rounds=0))
     assert result.answer == "4"
     assert result.warnings == ("the engine failed while drafts were written: gone",)
+    assert result.stop is Stop.ENGINE_FAILED
     assert result.drafts[2].finish_reason == "cancelled"
 
 
@@ -259,6 +260,26 @@ async def test_the_deadline_holds_for_the_critic_too() -> None:
     result = await solve(engine, LoopOptions(drafts=2, deadline_s=0.2))
     assert (result.stop, result.answer, engine.running) == (Stop.DEADLINE, "4", 0)
     assert result.usage_by_stage[Stage.CRITIQUE].completion_tokens > 0
+    assert {c.reason for c in result.critiques} == {"the critique was cut off"}
+
+
+async def test_a_revision_that_is_cut_off_is_kept_without_an_answer() -> None:
+    slow = lambda request: [Reply("= 6 " * 1000, delay_s=0.005)]  # noqa: E731
+    engine = ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1), reviser=slow))
+    result = await solve(engine, LoopOptions(drafts=2, deadline_s=0.3))
+    assert [(d.answer, d.finish_reason) for d in result.drafts if d.stage is Stage.REVISE] == [(None, "cancelled")] * 2
+
+
+async def test_every_call_is_told_also_when_the_loop_is_cancelled() -> None:
+    told: list[tuple[Stage, int]] = []
+    engine = ScriptedEngine(Script([Reply("word " * 1000, delay_s=0.005)] * 3))
+    task = asyncio.create_task(solve(engine, on_call=lambda stage, seconds, usage: told.append((stage, usage.completion_tokens))))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [stage for stage, _ in told] == [Stage.SOLVE]
+    assert told[0][1] > 3
 
 
 async def test_cancelling_the_loop_cancels_all_inner_work() -> None:

@@ -52,6 +52,7 @@ async def test_the_stream_is_as_the_specification_has_it(serve: Serve) -> None:
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert [c["choices"][0]["finish_reason"] for c in chunks if c["choices"]][-1] == "stop"
     assert all(c["choices"][0]["finish_reason"] is None for c in chunks[:-2])
+    assert all(c["usage"] is None for c in chunks[:-1])
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"]["total_tokens"] == chunks[-1]["usage"]["prompt_tokens"] + chunks[-1]["usage"]["completion_tokens"]
 
@@ -100,6 +101,24 @@ async def test_what_a_loop_cannot_honour_is_refused_by_name(serve: Serve, field:
         with pytest.raises(openai.BadRequestError) as error:
             await api.chat.completions.create(model="scripted:loop", messages=ASK, extra_body={field: value})
     assert error.value.param == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("frequency_penalty", 0), ("presence_penalty", 0.0), ("response_format", {"type": "text"}), ("top_p", 1), ("user", "me")],
+)
+async def test_fields_that_ask_for_nothing_are_taken(serve: Serve, field: str, value: Any) -> None:
+    async with client(serve(Script(DRAFTS))) as api:
+        assert (await api.chat.completions.create(model="scripted:loop", messages=ASK, extra_body={field: value})).choices
+
+
+async def test_a_cold_chat_is_told_of_its_own_field(serve: Serve) -> None:
+    async with client(serve(Script(DRAFTS))) as api:
+        with pytest.raises(openai.BadRequestError) as error:
+            await api.chat.completions.create(model="scripted:loop", messages=ASK, temperature=0)
+        assert error.value.param == "temperature"
+        one = await api.chat.completions.create(model="scripted:loop", messages=ASK, temperature=0, extra_body={"loop": {"drafts": 1}})
+        assert one.choices[0].message.content == DRAFTS[0]
 
 
 async def test_bad_loop_fields_and_models_are_typed(serve: Serve) -> None:

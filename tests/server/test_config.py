@@ -63,6 +63,11 @@ def test_the_users_vllm_flags_come_last_and_so_win(yaml: Path) -> None:
     assert "--enforce-eager" not in command_line(ServeSettings(), "m", [], cpu=False)
 
 
+def test_a_bound_port_is_asked_for() -> None:
+    with pytest.raises(BadRequest, match="`port`"):
+        config.load(None, {"port": 0})
+
+
 def test_the_model_comes_first() -> None:
     assert split_model(["Qwen/X", "--max-model-len", "9"]) == ("Qwen/X", ["--max-model-len", "9"])
     assert split_model(["--max-model-len", "9"]) == (None, ["--max-model-len", "9"])

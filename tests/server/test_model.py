@@ -33,6 +33,8 @@ def test_every_kind_of_damage_is_seen(sealed: Path) -> None:
     assert "another size" in str(home.flaw(sealed))
     weights.unlink()
     assert "missing" in str(home.flaw(sealed))
+    (sealed / home.SEAL).write_text('{"files": []}', encoding="utf-8")
+    assert "names no file" in str(home.flaw(sealed))
     (sealed / home.SEAL).write_text("{", encoding="utf-8")
     assert "broken" in str(home.flaw(sealed))
     (sealed / home.SEAL).unlink()

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from redraft.errors import EngineFailed
 from redraft.scripted import Reply
 from redraft.types import Stage
+from server.auth import ApiKeys
 from server.config import CalibrationSetting, Limits
 from tests.conftest import Script, stage_of, verdict
 from tests.server.conftest import Serve, Served
@@ -169,12 +171,89 @@ async def test_an_engine_that_is_gone_is_503_and_not_ready(serve: Serve) -> None
     assert (reply.status_code, reply.json()["error"]["type"]) == (503, "service_unavailable")
 
 
-async def test_an_error_in_a_stream_is_an_error_event(serve: Serve) -> None:
-    served = serve(Script(DRAFTS))
-    await post(served, "/solve", {"problem": "x"})
-    served.faults["half"] = True
+async def test_an_error_in_a_stream_that_has_begun_is_an_error_event(serve: Serve) -> None:
+    served = serve(Script([Reply("one two three", error=EngineFailed("gone"), delay_s=0.1)] * 3))
     reply = await post(served, "/solve", {"problem": "x", "stream": True})
+    assert reply.status_code == 200
     assert events(reply.text)[-1]["error"]["code"] == 502
+
+
+@pytest.mark.parametrize("path", ["/solve", "/critique", "/v1/chat/completions"])
+async def test_what_is_refused_at_once_has_its_status_also_when_streamed(serve: Serve, path: str) -> None:
+    served = serve(Script([Reply("word " * 500, delay_s=0.01)] * 3), limits=Limits(loops=1, waiting=0))
+    bodies: dict[str, dict[str, Any]] = {
+        "/solve": {"problem": "x", "stream": True},
+        "/critique": {"problem": "x", "response": "y", "stream": True},
+        "/v1/chat/completions": {"model": "scripted:loop", "messages": [{"role": "user", "content": "x"}], "stream": True},
+    }
+    await post(served, "/health/live", {})
+    async with served.client() as client:
+        await client.get("/health/ready")
+        served.faults["status"] = 400
+        refused = await client.post(path, json=bodies[path])
+        assert (refused.status_code, refused.json()["error"]["message"]) == (400, "down for repairs")
+        served.faults.clear()
+        first = asyncio.create_task(client.post("/solve", json={"problem": "x", "loop": {"deadline_s": 2}}))
+        while not served.engine.running:
+            await asyncio.sleep(0.01)
+        full = await client.post(path, json=bodies[path])
+        assert (full.status_code, full.headers.get("retry-after")) == (429, "2")
+        assert (await first).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/%2e%2e/sleep", "/v1/../sleep", "/v1/a/%2e%2e/%2e%2e/pause", "/nowhere"])
+async def test_no_path_leads_out_of_the_api(serve: Serve, path: str) -> None:
+    served = serve(Script(DRAFTS))
+    async with served.client() as client:
+        reply = await client.post(path, json={})
+    assert reply.status_code == 404
+    assert reply.json()["error"]["code"] == 404
+
+
+async def test_odd_input_is_the_requests_fault(serve: Serve) -> None:
+    served = serve(Script(DRAFTS))
+    plain = {"content-type": "application/json"}
+    async with served.client() as client:
+        deep = await client.post("/v1/chat/completions", content=b"[" * 100_000, headers=plain)
+        lone = await client.post("/solve", content=b'{"problem": "\\ud800"}', headers=plain)
+        named = await client.post("/solve", content=b'{"problem": "x", "model": "\\ud800"}', headers=plain)
+        header = await client.post("/v1/embeddings", content=b"{}", headers={b"x-odd": "é".encode("latin-1")})
+    assert (deep.status_code, lone.status_code, named.status_code, header.status_code) == (400, 400, 404, 404)
+    assert lone.json()["error"]["param"] == "problem"
+
+
+async def test_a_body_is_bounded_whatever_the_method(serve: Serve) -> None:
+    served = serve(Script(DRAFTS), limits=Limits(body_bytes=2048))
+    async with served.client() as client:
+        assert (await client.request("GET", "/v1/files", content=b"x" * 5000)).status_code == 413
+
+
+async def test_a_websocket_needs_a_key_too() -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sent.append("let in")
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    guard = ApiKeys(app, ["sesame"])
+    await guard({"type": "websocket", "path": "/v1/realtime", "headers": []}, None, send)  # type: ignore[arg-type]
+    await guard({"type": "websocket", "path": "/v1/realtime", "headers": [(b"authorization", b"Bearer sesame")]}, None, send)  # type: ignore[arg-type]
+    assert sent == ["websocket.close", "let in"]
+
+
+async def test_a_loop_whose_client_left_is_counted(serve: Serve) -> None:
+    served = serve(Script([Reply("word " * 2000, delay_s=0.01)] * 3))
+    async with served.client() as client:
+        task = asyncio.create_task(client.post("/solve", json={"problem": "x"}))
+        while not served.engine.running:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        task.cancel()
+    async with asyncio.timeout(5), served.client(follow_redirects=True) as client:
+        while 'redraft_stage_seconds_count{model="scripted",stage="solve"} 1.0' not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_silent_stream_gets_comments(serve: Serve) -> None:
