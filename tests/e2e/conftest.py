@@ -68,8 +68,8 @@ def adapters(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         for layer in range(config["num_hidden_layers"]):
             for module, out in (("q_proj", hidden), ("v_proj", kv)):
                 key = f"base_model.model.model.layers.{layer}.self_attn.{module}"
-                weights[f"{key}.lora_A.weight"] = torch.randn(8, hidden) * 0.08
-                weights[f"{key}.lora_B.weight"] = torch.randn(out, 8) * 0.08
+                weights[f"{key}.lora_A.weight"] = torch.randn(8, hidden) * 0.12
+                weights[f"{key}.lora_B.weight"] = torch.randn(out, 8) * 0.12
         directory = tmp_path_factory.mktemp("adapters") / name
         directory.mkdir()
         save_file(weights, directory / "adapter_model.safetensors")
