@@ -31,7 +31,15 @@ def prepare_environment(settings: ServeSettings, *, cpu: bool) -> None:
 def command_line(settings: ServeSettings, model: Path | str, flags: list[str], *, cpu: bool) -> list[str]:
     """vLLM's arguments: our defaults first, so that whatever the user says after them wins."""
     line = ["--model", str(model), "--host", settings.host, "--port", str(settings.port)]
-    line += ["--enable-prompt-tokens-details", "--enable-lora", "--max-lora-rank", str(MAX_LORA_RANK), "--max-loras", "2"]
+    line += [
+        "--enable-prompt-tokens-details",
+        "--enable-offline-docs",
+        "--enable-lora",
+        "--max-lora-rank",
+        str(MAX_LORA_RANK),
+        "--max-loras",
+        "2",
+    ]
     if cpu:
         line += ["--enforce-eager", "--dtype", "bfloat16"]
     if settings.model == "default":
