@@ -6,11 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import settings
 
 from redraft import prompts
 from redraft.engine import Generation
 from redraft.scripted import Reply, ScriptedEngine
 from redraft.types import Stage
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+"""No test here is about time: a busy machine must not turn one red."""
 
 
 def stage_of(request: Generation) -> Stage:
