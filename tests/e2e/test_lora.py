@@ -37,9 +37,11 @@ async def test_a_mixed_batch_mixes_nothing(served: Server) -> None:
         together = dict(zip(pairs, await asyncio.gather(*(first_token(client, m, p) for m, p in pairs)), strict=True))
     for prompt in PROMPTS:
         base, tiny, other = (alone[m, prompt] for m in models)
-        assert min(distance(base, tiny), distance(base, other), distance(tiny, other)) > 0.5, "the adapters must plainly differ"
-    for pair in pairs:
-        assert distance(alone[pair], together[pair]) < 0.25, pair
+        assert min(distance(base, tiny), distance(base, other), distance(tiny, other)) > 0.4, "the adapters must plainly differ"
+    for model, prompt in pairs:
+        apart = {name: distance(alone[name, prompt], together[model, prompt]) for name in models}
+        assert min(apart, key=lambda name: apart[name]) == model, (prompt, apart)
+        assert apart[model] < 0.4, (prompt, apart)
 
 
 def test_the_kernels_equal_the_definition() -> None:

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PROBLEM = "Tom has 3 apples and buys 4 more. How many apples does he have?"
 ASK: Any = [{"role": "user", "content": PROBLEM}]
 LOOP = {"drafts": 4, "rounds": 1, "response_tokens": 96, "critique_tokens": 48, "seed": 3}
+ENDLESS = {"drafts": 4, "deadline_s": 4, "response_tokens": 1024, "temperature": 1.5}
 WEATHER: Any = {
     "type": "function",
     "function": {
@@ -199,9 +200,7 @@ async def test_a_disconnect_stops_the_engine(served: Server, path: str, streamed
 async def test_budgets_hold_on_the_real_engine(served: Server) -> None:
     async with served.client() as client:
         tokens = (await client.post("/solve", json={"problem": PROBLEM, "loop": {**LOOP, "max_tokens": 60}})).json()
-        late = (
-            await client.post("/solve", json={"problem": PROBLEM, "loop": {"drafts": 4, "deadline_s": 4, "response_tokens": 1024}})
-        ).json()
+        late = (await client.post("/solve", json={"problem": "Count to ten thousand.", "loop": ENDLESS})).json()
     assert 0 < tokens["usage"]["completion_tokens"] <= 60
     assert late["outcome"]["stop"] == "deadline"
     assert late["content"]
