@@ -65,7 +65,7 @@ e2e: model
 
 test: model
 	@echo "== unit tests, then the real vLLM on the embedded model (about 10 to 15 minutes on 2 cores) =="; started=$$SECONDS; \
-	$(BIN)/pytest -m "not gpu"; echo "== tests passed in $$((SECONDS - started)) s =="
+	$(BIN)/pytest -m "not e2e and not gpu"; $(BIN)/pytest -m e2e; echo "== tests passed in $$((SECONDS - started)) s =="
 
 bench-overhead: model
 	@$(BIN)/python -m benchmarks.serving_overhead
