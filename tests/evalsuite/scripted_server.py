@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 import json
+import signal
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -140,9 +142,15 @@ def _run_cli(arguments: list[str]) -> tuple[int, str, str]:
 
 
 async def start_cli(*arguments: str) -> asyncio.subprocess.Process:
-    """The same as a process of its own, to be killed."""
+    """The same as a process of its own, to be killed. It listens to Ctrl-C even where the tests run in the background."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "evalsuite.cli", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "evalsuite.cli",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
