@@ -75,17 +75,19 @@ class CriticCall:
     async def _write(self, prompt: prompts.Messages, on_text: Callable[[str], None]) -> tuple[str, str]:
         request = replace(self._request, messages=(*prompt, {"role": "assistant", "content": prompts.CRITIQUE_START}))
         pieces: list[str] = []
+        tell = _Stripped(on_text)
         finish = "stop"
         before = self.usage
         async with self._engine.stream(request) as stream:
             try:
                 async for chunk in stream:
                     if chunk.text:
-                        on_text(chunk.text if pieces else prompts.CRITIQUE_START + chunk.text)
+                        tell(chunk.text)
                         pieces.append(chunk.text)
                     finish = chunk.finish_reason or finish
             finally:
                 self.usage = before + stream.usage
+        tell.end()
         return "".join(pieces), finish
 
     async def _read_verdict(self, prompt: prompts.Messages, prefix: str) -> parse.Belief:
@@ -107,3 +109,25 @@ class CriticCall:
             finally:
                 self.usage = before + stream.usage
         return parse.belief(first)
+
+
+class _Stripped:
+    """Tells a critique's text as it comes, without the white space around it: what is streamed is what the result holds."""
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self._on_text = on_text
+        self._begun = False
+        self._held = ""
+
+    def __call__(self, text: str) -> None:
+        text = self._held + text
+        shown = text.rstrip()
+        self._held = text[len(shown) :]
+        if shown:
+            self._on_text(shown if self._begun else prompts.CRITIQUE_START + shown.lstrip())
+            self._begun = True
+
+    def end(self) -> None:
+        """An empty critique still has its beginning."""
+        if not self._begun:
+            self._on_text(prompts.CRITIQUE_START)

@@ -27,6 +27,12 @@ async def test_the_belief_decides_the_verdict_and_the_text_ends_in_it(p: float, 
     assert judgement.text == told == prompts.critique_reply("three is not two", word)
 
 
+@pytest.mark.parametrize("written", ["\n\n spaced  out \n\n so it is \n\n", "   ", "one"])
+async def test_what_is_told_is_the_text_without_the_space_around_it(written: str) -> None:
+    judgement, told, _ = await judge(ScriptedEngine(verdict(0.8, written)))
+    assert told == judgement.text == prompts.critique_reply(written, "right")
+
+
 async def test_the_words_cannot_overrule_the_log_probabilities() -> None:
     judgement, _, _ = await judge(ScriptedEngine(verdict(0.1, "fine. Conclusion: right [END]")))
     assert judgement.verdict is Verdict.INCORRECT
