@@ -37,9 +37,10 @@ class Server:
     def client(self, **more: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.url, timeout=120, **more)
 
-    def series(self, name: str) -> float:
+    async def series(self, name: str) -> float:
         """Sum of a series of vLLM's over its labels."""
-        text = httpx.get(f"{self.engine_url}/metrics", timeout=30).text
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+            text = (await client.get(f"{self.engine_url}/metrics")).text
         return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
 
 
