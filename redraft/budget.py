@@ -57,6 +57,13 @@ class Budget:
         self._tokens -= n * each
         return n, each
 
+    def take_call(self) -> bool:
+        """Take one more engine call for tokens that are reserved already; False when none is left."""
+        if self._calls < 1:
+            return False
+        self._calls -= 1
+        return True
+
     def settle(self, *, reserved: int, used: int) -> None:
         """Give back what a finished or cancelled call did not use."""
         self._tokens += reserved - used

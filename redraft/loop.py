@@ -1,57 +1,36 @@
 """solve -> critique -> revise, as coroutines over an engine. Knows no HTTP and no vLLM.
 
-Drafts are sampled in one request and grouped by mathematical equality as they arrive; sampling stops when nothing outstanding could
-change the winner. Only when whole drafts disagree is the critic asked, once for each answer. A calibrated critic's verdicts move votes by
-their log-likelihood ratio and its revisions join the vote; an uncalibrated critic is heard and shown but moves nothing, so the loop
-is then majority voting. A revision never overwrites: a new answer needs two supporters, and a revision that repeats its draft's
-answer is no second witness. Answers that differ exclude each other, so at most one of them goes unrevised. Budgets are hard, and
-whatever stops the loop, the best answer so far is returned.
+A greedy draft and sampled ones are drawn side by side, then more in small batches, and grouped by mathematical equality as they arrive;
+drawing stops when nothing outstanding could change the winner, or the leading answer is ahead with the asked confidence. Only when
+drafts disagree to the end is the critic asked, once for each answer. A calibrated critic's verdicts move votes by their log-likelihood
+ratio and its revisions join the vote; an uncalibrated critic is heard and shown but moves nothing, so the loop is then adaptive majority
+voting. A revision never overwrites: a new answer needs two supporters, and a revision that repeats its draft's answer is no second
+witness. Budgets are hard, and whatever stops the loop, the best answer so far is returned.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from redraft import prompts, vote
+from redraft.accounts import Accounts
+from redraft.ballot import CANCELLED, Ballot, Checker, in_doubt
 from redraft.budget import Budget, Exhausted
 from redraft.critic import CALLS as CRITIQUE_CALLS
 from redraft.critic import CriticCall
-from redraft.engine import Chunk, Engine, Generation
+from redraft.engine import Engine, Generation
 from redraft.errors import BadRequest, RedraftError
-from redraft.types import (
-    Calibration,
-    Candidate,
-    CriticState,
-    Critique,
-    Draft,
-    LoopResult,
-    Message,
-    Stage,
-    StageTiming,
-    Stop,
-    Usage,
-    Verdict,
-)
+from redraft.events import Emit, OnCall, StepEnded, StepStarted, StepText, VoteMoved
+from redraft.types import Calibration, Critique, Draft, LoopResult, Message, Stage, Stop, Verdict
 
 T = TypeVar("T")
 
-CANCELLED = "cancelled"
-"""Finish reason of a response that was stopped because nothing depended on it any more, or because a budget was met."""
 MAX_JUDGED = 4
 """At most so many answers are judged in a round, the heaviest first."""
-
-
-class Checker(Protocol):
-    """What the loop asks of an answer checker."""
-
-    def extract(self, response: str) -> str | None: ...
-
-    async def is_equal(self, gold: str, pred: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,53 +38,24 @@ class LoopOptions:
     """How much a loop may do. All budgets hold for all its stages together."""
 
     drafts: int = 5
+    """At most so many; fewer when they agree."""
+    batch: int = 5
+    """Drafts that are drawn side by side before the vote is looked at again."""
+    confidence: float = 0.95
+    """Drawing stops when the leading answer's posterior reaches this; 1 draws on until nothing could change the winner."""
     rounds: int = 1
-    """Rounds of critique and revision after the drafts; 0 is plain early-stopped voting."""
+    """Rounds of critique and revision after the drafts; 0 is early-stopped voting."""
     max_tokens: int = 8192
     """Generated tokens in all."""
     max_calls: int = 64
     deadline_s: float | None = None
     temperature: float = 0.7
+    """Of revisions and of all drafts but the first, which is greedy."""
     seed: int | None = None
     response_tokens: int = 1024
     """The longest draft or revision."""
     critique_tokens: int = 384
     """The longest critique."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepStarted:
-    """A draft, critique or revision begins. `index` is the response it writes or, for a critique, judges."""
-
-    stage: Stage
-    index: int
-    parent: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StepText:
-    stage: Stage
-    index: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class StepEnded:
-    stage: Stage
-    index: int
-    draft: Draft | None = None
-    critique: Critique | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VoteMoved:
-    candidates: tuple[Candidate, ...]
-
-
-Event = StepStarted | StepText | StepEnded | VoteMoved
-Emit = Callable[[Event], None]
-OnCall = Callable[[Stage, float, Usage], None]
-"""Told of each draft request, critique and revision that ends, cancelled ones too: its stage, its seconds, its tokens."""
 
 
 def last_problem(messages: Sequence[Message]) -> str:
@@ -151,21 +101,15 @@ async def run(
     return await work.run()
 
 
-def in_doubt(critiques: Sequence[Critique]) -> list[Critique]:
-    """The critiques whose responses deserve a revision, of one for each answer.
-
-    Answers that differ exclude each other: besides those judged incorrect, all that are judged correct but the most believed one.
-    """
-    believed = [c for c in critiques if c.verdict is Verdict.CORRECT]
-    best = max(believed, key=lambda c: (c.p_correct or 0.0, -c.draft), default=None)
-    return [c for c in critiques if c.verdict is not Verdict.ABSTAIN and c is not best]
-
-
 def derived_seed(seed: int | None, stage: Stage, index: int) -> int | None:
     """A seed of its own for each call. Engines seed the k-th completion of a request with seed + k: near seeds would share drafts."""
     if seed is None:
         return None
     return int.from_bytes(hashlib.sha256(f"{seed}/{stage.value}/{index}".encode()).digest()[:4])
+
+
+class _Decided(Exception):
+    """Ends the drawing of drafts: not an error."""
 
 
 class _Loop:
@@ -185,18 +129,13 @@ class _Loop:
         emit: Emit,
         on_call: OnCall,
     ) -> None:
-        self.engine, self.checker, self.messages, self.problem = engine, checker, messages, problem
+        self.engine, self.messages, self.problem = engine, messages, problem
         self.model, self.critic, self.options, self.calibration = model, critic, options, calibration
         self.budget = Budget(max_tokens=options.max_tokens, max_calls=options.max_calls, deadline_s=options.deadline_s)
-        self.drafts: dict[int, Draft] = {}
-        self.critiques: list[Critique] = []
-        self.groups: vote.Groups = []
-        self.usage: dict[Stage, Usage] = dict.fromkeys(Stage, Usage())
-        self.timing: list[StageTiming] = []
+        self.accounts = Accounts(self.budget, on_call)
+        self.ballot = Ballot(checker, calibration)
         self.warnings: list[str] = []
-        self.ttft_s: float | None = None
-        self.emit, self.on_call = emit, on_call
-        self._placing = asyncio.Lock()
+        self.emit = emit
 
     async def run(self) -> LoopResult:
         try:
@@ -209,14 +148,12 @@ class _Loop:
         return self._result(stop)
 
     async def _stages(self) -> Stop:
-        stop = await self._solve()
-        if stop is Stop.ENGINE_FAILED or (stop is Stop.SETTLED and self._cancelled()):
+        stop, open_vote = await self._solve()
+        if not open_vote:
             return stop
         judged: set[int] = set()
         for _ in range(self.options.rounds):
-            if len(self.groups) < 2:
-                return stop
-            waiting = [min(g) for g in self._ranked() if min(g) not in judged][:MAX_JUDGED]
+            waiting = [index for index in self.ballot.representatives() if index not in judged][:MAX_JUDGED]
             if not waiting:
                 return stop
             judged.update(waiting)
@@ -224,78 +161,87 @@ class _Loop:
             verdicts = await self._together([self._judge(index) for index in waiting])
             self._vote()
             doubted = in_doubt([c for c in verdicts if c is not None])
-            await self._together([self._revise(critique, len(self.drafts) + k) for k, critique in enumerate(doubted)])
+            first = len(self.ballot.drafts)
+            await self._together([self._revise(critique, first + k) for k, critique in enumerate(doubted)])
             self._vote()
         return stop
 
     # -- solve ---------------------------------------------------------------------------------------------------------------
 
-    async def _solve(self) -> Stop:
+    async def _solve(self) -> tuple[Stop, bool]:
+        """Draw drafts, batch by batch. Returns why it ended, and whether the vote is still open."""
         options = self.options
-        n, each = self.budget.reserve(want=options.response_tokens, n=options.drafts)
-        request = Generation(
+        while (first := len(self.ballot.drafts)) < options.drafts:
+            n, each = self.budget.reserve(want=options.response_tokens, n=min(options.batch, options.drafts - first))
+            requests = self._requests(first, n, each)
+            try:
+                decided = await self._draw(first, n, requests)
+            except RedraftError as error:
+                if not any(draft.finish_reason != CANCELLED for draft in self.ballot.drafts.values()):
+                    raise
+                self.warnings.append(f"the engine failed while drafts were written: {error.message}")
+                return Stop.ENGINE_FAILED, False
+            if decided:
+                return Stop.SETTLED, False
+        if len(self.ballot) > 1:
+            return Stop.SETTLED, True
+        return (Stop.AGREED if len(self.ballot) else Stop.NO_ANSWER), False
+
+    def _requests(self, first: int, n: int, each: int) -> list[tuple[int, Generation]]:
+        """One batch as requests, each with the index of its first draft: the loop's very first draft is greedy, all others are sampled."""
+        options = self.options
+        sampled = Generation(
             messages=self.messages,
             model=self.model,
             max_tokens=each,
             n=n,
             temperature=options.temperature,
-            seed=derived_seed(options.seed, Stage.SOLVE, 0),
+            seed=derived_seed(options.seed, Stage.SOLVE, first),
         )
-        texts = [""] * n
-        for index in range(n):
-            self.emit(StepStarted(Stage.SOLVE, index))
-        early = failed = False
-        try:
-            early = await self._draw(request, n * each, texts)
-        except RedraftError as error:
-            if not self.drafts:
-                raise
-            failed = True
-            self.warnings.append(f"the engine failed while drafts were written: {error.message}")
-        finally:
-            for index in range(n):
-                if index not in self.drafts:
-                    self._record(Draft(index, texts[index], None, CANCELLED))
-        if failed:
-            return Stop.ENGINE_FAILED
-        if not self.groups:
-            return Stop.NO_ANSWER
-        if len(self.groups) == 1 and not early:
-            return Stop.AGREED
-        return Stop.SETTLED
+        if first or n == 1 or not self.budget.take_call():
+            return [(first, sampled)]
+        return [(0, replace(sampled, n=1, temperature=0.0, seed=None)), (1, replace(sampled, n=n - 1))]
 
-    async def _draw(self, request: Generation, reserved: int, texts: list[str]) -> bool:
-        """Read drafts as they are written, `texts` keeping what each has so far. True when the rest was cancelled: the vote is settled."""
-        swing = vote.swing(self.calibration) if self.options.rounds else 0.0
-        async with self._call(Stage.SOLVE, reserved, request) as chunks:
+    async def _draw(self, first: int, n: int, requests: Sequence[tuple[int, Generation]]) -> bool:
+        """Read a batch as it is written. True when the vote is decided; what was still being written is then cancelled."""
+        texts = dict.fromkeys(range(first, first + n), "")
+        for index in texts:
+            self.emit(StepStarted(Stage.SOLVE, index))
+        decided = False
+        failures: list[RedraftError] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                for start, request in requests:
+                    group.create_task(self._read(start, request, texts))
+        except* _Decided:
+            decided = True
+        except* RedraftError as failed:
+            failures += [error for error in failed.exceptions if isinstance(error, RedraftError)]
+        finally:
+            for index in texts.keys() - self.ballot.drafts.keys():
+                self._ended(self.ballot.add_cut(Draft(index, texts[index], None, CANCELLED)))
+        if failures and not decided:
+            raise failures[0]
+        return decided
+
+    async def _read(self, start: int, request: Generation, texts: dict[int, str]) -> None:
+        options = self.options
+        swing = vote.swing(self.calibration) if options.rounds else 0.0
+        async with self.accounts.call(self.engine, Stage.SOLVE, request, reserved=request.n * request.max_tokens) as chunks:
             async for chunk in chunks:
+                index = start + chunk.index
                 if chunk.text:
-                    texts[chunk.index] += chunk.text
-                    self._text(Stage.SOLVE, chunk.index, chunk.text)
+                    texts[index] += chunk.text
+                    self._text(Stage.SOLVE, index, chunk.text)
                 if chunk.finish_reason is None:
                     continue
-                await self._finish(Draft(chunk.index, texts[chunk.index], None, chunk.finish_reason))
+                self._ended(await self.ballot.add(Draft(index, texts[index], None, chunk.finish_reason)))
                 self._vote()
-                outstanding = request.n - len(self.drafts)
-                if outstanding and vote.settled(self._weights(), outstanding + swing):
-                    return True
-        return False
+                outstanding = options.drafts - len(self.ballot.drafts)
+                if outstanding and self.ballot.decided(outstanding, swing=swing, confidence=options.confidence):
+                    raise _Decided
 
-    def _cancelled(self) -> bool:
-        return any(draft.finish_reason == CANCELLED for draft in self.drafts.values())
-
-    async def _finish(self, draft: Draft) -> None:
-        """Read the answer of a whole response and let it join its group. A truncated one has no answer: it votes nothing."""
-        if draft.finish_reason != "length":
-            draft = replace(draft, answer=self.checker.extract(draft.content))
-        async with self._placing:
-            if draft.answer is not None:
-                answers = {i: d.answer for i, d in self.drafts.items() if d.answer is not None} | {draft.index: draft.answer}
-                await vote.place(self.groups, answers, draft.index, self.checker.is_equal)
-            self._record(draft)
-
-    def _record(self, draft: Draft) -> None:
-        self.drafts[draft.index] = draft
+    def _ended(self, draft: Draft) -> None:
         self.emit(StepEnded(draft.stage, draft.index, draft=draft))
 
     # -- critique and revise -------------------------------------------------------------------------------------------------
@@ -307,18 +253,20 @@ class _Loop:
         self.emit(StepStarted(Stage.CRITIQUE, index))
         critique = Critique(index, "", Verdict.ABSTAIN, None, "the critique was cut off")
         try:
-            judgement = await call.run(self.problem, self.drafts[index].content, lambda text: self._text(Stage.CRITIQUE, index, text))
+            judgement = await call.run(
+                self.problem, self.ballot.drafts[index].content, lambda text: self._text(Stage.CRITIQUE, index, text)
+            )
             critique = Critique(index, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason)
         except RedraftError as error:
             critique = replace(critique, reason=f"the critic failed: {error.message}")
         finally:
-            self._account(Stage.CRITIQUE, start, each, call.usage)
-            self.critiques.append(critique)
+            self.accounts.close(Stage.CRITIQUE, start, each, call.usage)
+            self.ballot.critiques.append(critique)
             self.emit(StepEnded(Stage.CRITIQUE, index, critique=critique))
         return critique
 
     async def _revise(self, critique: Critique, index: int) -> None:
-        options, parent = self.options, self.drafts[critique.draft]
+        options, parent = self.options, self.ballot.drafts[critique.draft]
         _, each = self.budget.reserve(want=options.response_tokens)
         request = Generation(
             messages=prompts.revise_messages(self.messages, parent.content, critique.text),
@@ -330,17 +278,17 @@ class _Loop:
         self.emit(StepStarted(Stage.REVISE, index, parent.index))
         draft = Draft(index, "", None, CANCELLED, Stage.REVISE, parent.index)
         try:
-            async with self._call(Stage.REVISE, each, request) as chunks:
+            async with self.accounts.call(self.engine, Stage.REVISE, request, reserved=each) as chunks:
                 async for chunk in chunks:
                     draft = replace(draft, content=draft.content + chunk.text, finish_reason=chunk.finish_reason or CANCELLED)
                     if chunk.text:
                         self._text(Stage.REVISE, index, chunk.text)
-            await self._finish(draft)
+            self._ended(await self.ballot.add(draft))
         except RedraftError as error:
             self.warnings.append(f"revision {index} of draft {parent.index} failed: {error.message}")
         finally:
-            if index not in self.drafts:
-                self._record(replace(draft, finish_reason=CANCELLED))
+            if index not in self.ballot.drafts:
+                self._ended(self.ballot.add_cut(draft))
 
     async def _together(self, steps: Sequence[Awaitable[T]]) -> list[T | None]:
         """Run steps side by side. One that finds no budget is left out; when none finds any, the limit is raised."""
@@ -361,95 +309,34 @@ class _Loop:
             raise limits[0]
         return [None if isinstance(o, Exhausted) else o for o in outcomes]
 
-    # -- the vote ------------------------------------------------------------------------------------------------------------
-
-    def _weights(self) -> list[float]:
-        return [self._weight(group) for group in self.groups]
-
-    def _weight(self, group: list[int]) -> float:
-        drafts = sum(1.0 for i in group if self.drafts[i].stage is Stage.SOLVE)
-        members = set(group)
-        fresh = [i for i in group if self.drafts[i].stage is Stage.REVISE and self.drafts[i].parent not in members]
-        revisions = len(fresh) * vote.revision_weight(self.calibration)
-        if not drafts and len(fresh) < 2:
-            revisions = 0.0
-        verdicts = 0.0
-        if self.calibration is not None:
-            verdicts = sum(vote.llr(self.calibration, c.verdict) for c in self.critiques if c.draft == min(group))
-        return drafts + revisions + verdicts
-
-    def _ranked(self) -> list[list[int]]:
-        weights = self._weights()
-        order = sorted(range(len(self.groups)), key=lambda g: (-weights[g], min(self.groups[g])))
-        return [self.groups[g] for g in order]
+    # -- what is told and returned -------------------------------------------------------------------------------------------
 
     def _vote(self) -> None:
-        self.emit(VoteMoved(self._candidates()))
-
-    def _candidates(self) -> tuple[Candidate, ...]:
-        return tuple(Candidate(self.drafts[min(group)].answer or "", tuple(sorted(group)), self._weight(group)) for group in self._ranked())
-
-    # -- accounts ------------------------------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _call(self, stage: Stage, reserved: int, request: Generation) -> AsyncIterator[AsyncIterator[Chunk]]:
-        start = self.budget.elapsed()
-        used = Usage(calls=1)
-        try:
-            async with self.engine.stream(request) as stream:
-                try:
-                    yield aiter(stream)
-                finally:
-                    used = stream.usage
-        finally:
-            self._account(stage, start, reserved, used)
-
-    def _account(self, stage: Stage, start: float, reserved: int, used: Usage) -> None:
-        self.budget.settle(reserved=reserved, used=used.completion_tokens)
-        self.usage[stage] += used
-        end = self.budget.elapsed()
-        self.timing.append(StageTiming(stage, start, end))
-        self.on_call(stage, end - start, used)
+        self.emit(VoteMoved(self.ballot.candidates()))
 
     def _text(self, stage: Stage, index: int, text: str) -> None:
-        if self.ttft_s is None:
-            self.ttft_s = self.budget.elapsed()
+        self.accounts.text_came()
         self.emit(StepText(stage, index, text))
 
     def _result(self, stop: Stop) -> LoopResult:
-        candidates = self._candidates()
-        chosen = candidates[0].members[0] if candidates else self._fallback()
-        total = Usage()
-        for used in self.usage.values():
-            total += used
+        ballot, accounts = self.ballot, self.accounts
+        candidates, chosen = ballot.candidates(), ballot.chosen()
         return LoopResult(
             answer=candidates[0].answer if candidates else None,
-            content=self.drafts[chosen].content if chosen is not None else "",
+            content=ballot.drafts[chosen].content if chosen is not None else "",
             chosen=chosen,
             stop=stop,
-            critic=self._critic_state(),
-            drafts=tuple(self.drafts[i] for i in sorted(self.drafts)),
-            critiques=tuple(self.critiques),
+            critic=ballot.critic_state(),
+            drafts=tuple(ballot.drafts[i] for i in sorted(ballot.drafts)),
+            critiques=tuple(ballot.critiques),
             candidates=candidates,
-            usage=total,
-            usage_by_stage=dict(self.usage),
-            timing=tuple(self.timing),
+            usage=accounts.total(),
+            usage_by_stage=dict(accounts.usage),
+            timing=tuple(accounts.timing),
             wall_s=self.budget.elapsed(),
-            ttft_s=self.ttft_s,
+            ttft_s=accounts.ttft_s,
             warnings=tuple(self.warnings),
         )
-
-    def _fallback(self) -> int | None:
-        """Without any answer: the first response that ended by itself, else the one that says most."""
-        if not self.drafts:
-            return None
-        whole = [i for i in sorted(self.drafts) if self.drafts[i].finish_reason not in {CANCELLED, "length"}]
-        return whole[0] if whole else max(sorted(self.drafts), key=lambda i: len(self.drafts[i].content))
-
-    def _critic_state(self) -> CriticState:
-        if not self.critiques:
-            return CriticState.UNUSED
-        return CriticState.UNCALIBRATED if self.calibration is None else CriticState.CALIBRATED
 
 
 def with_overrides(options: LoopOptions, **changes: object) -> LoopOptions:

@@ -62,6 +62,30 @@ def settled(weights: Sequence[float], outstanding: float) -> bool:
     return lead(weights) > outstanding
 
 
+def beta_lead(first: float, second: float) -> float:
+    """P that the leading answer is drawn more often than the second, after `first` and `second` votes for them.
+
+    The Beta(first + 1, second + 1) posterior's mass above one half (the stopping rule of adaptive consistency, arXiv 2305.11860). Votes
+    that are no whole numbers are rounded against the leader.
+    """
+    a, b = math.floor(first), math.ceil(second)
+    if a < b:
+        return 0.0
+    n = a + b + 1
+    return sum(math.comb(n, k) for k in range(a + 1)) / 2**n
+
+
+def decided(weights: Sequence[float], outstanding: float, *, swing: float, confidence: float) -> bool:
+    """True when drawing on is not worth it: nothing outstanding could change the winner, or the leader's posterior reaches `confidence`.
+
+    `swing` is what verdicts could still take from the lead. A `confidence` of 1 leaves the first rule alone.
+    """
+    if settled(weights, outstanding + swing):
+        return True
+    ranked = sorted(weights, reverse=True)
+    return bool(ranked) and beta_lead(ranked[0] - swing, ranked[1] if len(ranked) > 1 else 0.0) >= confidence
+
+
 def llr(calibration: Calibration, verdict: Verdict) -> float:
     """Log-likelihood ratio of a verdict, in votes: log P(verdict | correct) / P(verdict | incorrect).
 

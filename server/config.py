@@ -20,6 +20,11 @@ class LoopDefaults(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     drafts: int = Field(5, ge=1, le=64)
+    """At most so many; fewer when they agree."""
+    batch: int = Field(5, ge=1, le=64)
+    """Drafts drawn side by side before the vote is looked at again."""
+    confidence: float = Field(0.95, gt=0.5, le=1)
+    """Drawing stops when the leading answer's posterior reaches this; 1 draws on until nothing could change the winner."""
     rounds: int = Field(1, ge=0, le=8)
     max_tokens: int = Field(8192, ge=8)
     """Generated tokens of all stages together."""
@@ -79,6 +84,8 @@ class ServeSettings(BaseSettings):
     engine_api_key: str | None = None
     engine_timeout_s: float = Field(600.0, gt=0)
     """Seconds that a remote engine may be silent within one inner call."""
+    otlp_endpoint: str | None = None
+    """Send a trace of every loop and critique to this OTLP/HTTP collector, such as `http://127.0.0.1:4318`."""
     critic: str | None = None
     """The model or adapter that critiques when a request names none; else the solver itself."""
     api_key: Annotated[list[str], NoDecode] = []

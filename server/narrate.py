@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from redraft.loop import Event, StepEnded, StepStarted, StepText, VoteMoved
+from redraft.events import Event, StepEnded, StepStarted, StepText, VoteMoved
 from redraft.types import Stage
 
 TITLES = {Stage.SOLVE: "Draft", Stage.CRITIQUE: "Critique of draft", Stage.REVISE: "Revision"}

@@ -12,10 +12,15 @@ from server.services import LOOP_SUFFIX, Services
 POLL_S = 0.1
 
 
+def address(host: str | None, port: int, *, tls: bool = False) -> str:
+    """The URL at which this machine reaches a server that listens on `host`."""
+    shown = "127.0.0.1" if host in {None, "", "0.0.0.0", "::"} else str(host)
+    return f"{'https' if tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+
 async def announce(parts: Services, *, host: str | None, port: int, tls: bool = False) -> None:
     """Wait until `/health/ready` answers on the listening address, then say so on standard output."""
-    shown = "127.0.0.1" if host in {None, "", "0.0.0.0", "::"} else host
-    url = f"{'https' if tls else 'http'}://{f'[{shown}]' if ':' in str(shown) else shown}:{port}"
+    url = address(host, port, tls=tls)
     # This asks our own address, whatever name its certificate is for.
     async with httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501
         while True:

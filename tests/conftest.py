@@ -44,7 +44,7 @@ def verdict(p_correct: float, text: str = "step one is checked") -> Callable[[Ge
 
 
 class Script:
-    """A script by stage: drafts in order, then whatever the critic and the reviser say."""
+    """A script by stage: drafts in order, from the first again when all are told, then whatever the critic and the reviser say."""
 
     def __init__(
         self,
@@ -56,11 +56,13 @@ class Script:
         self.drafts = [Reply(d) if isinstance(d, str) else d for d in drafts]
         self.critic = critic or verdict(0.5)
         self.reviser = reviser or (lambda request: [Reply("no idea")])
+        self._told = 0
 
     def __call__(self, request: Generation) -> list[Reply]:
         match stage_of(request):
             case Stage.SOLVE:
-                return self.drafts[: request.n]
+                first, self._told = self._told, self._told + request.n
+                return [self.drafts[index % len(self.drafts)] for index in range(first, self._told)]
             case Stage.CRITIQUE:
                 return self.critic(request)
             case Stage.REVISE:

@@ -23,7 +23,8 @@ def solve(
     server: talk.ServerUrl = talk.DEFAULT_SERVER,
     model: Annotated[str | None, typer.Option(help="Model or adapter that solves.")] = None,
     critic: Annotated[str | None, typer.Option(help="Model or adapter that critiques.")] = None,
-    drafts: Annotated[int | None, typer.Option(min=1, help="Responses sampled in parallel.")] = None,
+    effort: Annotated[str | None, typer.Option(help="low, medium or high: a named budget.")] = None,
+    drafts: Annotated[int | None, typer.Option(min=1, help="At most so many responses; fewer when they agree.")] = None,
     rounds: Annotated[int | None, typer.Option(min=0, help="Rounds of critique and revision.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Generated tokens of all stages together.")] = None,
     deadline_s: Annotated[float | None, typer.Option(help="Seconds; then the best answer so far.")] = None,
@@ -33,7 +34,7 @@ def solve(
 ) -> None:
     """Solve PROBLEM with drafts, critiques and revisions."""
     wanted = {
-        "drafts": drafts, "rounds": rounds, "max_tokens": max_tokens, "deadline_s": deadline_s, "temperature": temperature, "seed": seed,
+        "effort": effort, "drafts": drafts, "rounds": rounds, "max_tokens": max_tokens, "deadline_s": deadline_s, "temperature": temperature, "seed": seed,
     }  # fmt: skip
     body: dict[str, Any] = {"problem": problem, "loop": {k: v for k, v in wanted.items() if v is not None}}
     body |= {k: v for k, v in {"model": model, "critic": critic}.items() if v is not None}

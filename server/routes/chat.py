@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from redraft import loop
 from redraft.errors import BadRequest
+from redraft.events import Event, StepText
 from redraft.loop import LoopOptions
 from redraft.types import LoopResult, Message, Stop
 from server import services, stream
@@ -133,8 +134,8 @@ async def chat_loop(body: object, request: Request) -> Response:
         chunks.delta({"role": "assistant", "content": ""})
         narrator = Narrator(chunks.reasoning)
 
-        def emit(happened: loop.Event) -> None:
-            if isinstance(happened, loop.StepText):
+        def emit(happened: Event) -> None:
+            if isinstance(happened, StepText):
                 send.open()
             narrator.feed(happened)
 

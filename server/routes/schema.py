@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -54,7 +55,10 @@ class ChatMessage(BaseModel):
 class LoopParams(Strict):
     """How much this loop may do; what is left out comes from the server's settings."""
 
-    drafts: int | None = Field(None, ge=1, description="Responses sampled in parallel.")
+    effort: Literal["low", "medium", "high"] | None = Field(None, description="A named budget; fields beside it win over what it says.")
+    drafts: int | None = Field(None, ge=1, description="At most so many responses; fewer when they agree.")
+    batch: int | None = Field(None, ge=1, le=64, description="Responses drawn side by side before the vote is looked at again.")
+    confidence: float | None = Field(None, gt=0.5, le=1, description="Drawing stops when the leading answer's posterior reaches this.")
     rounds: int | None = Field(None, ge=0, description="Rounds of critique and revision; 0 is voting alone.")
     max_tokens: int | None = Field(None, ge=8, description="Generated tokens of all stages together.")
     max_calls: int | None = Field(None, ge=1, description="Engine calls of all stages together.")
@@ -70,12 +74,35 @@ class LoopParams(Strict):
             value, most = getattr(self, name), getattr(limits, name)
             if value is not None and value > most:
                 raise BadRequest(f"`loop.{name}` is {value}, this server allows {most}", param=f"loop.{name}")
-        options = with_overrides(defaults.options(), **self.model_dump())
+        options = with_overrides(_with_effort(defaults.options(), self.effort, limits), **self.model_dump(exclude={"effort"}))
         if options.drafts > 1 and options.temperature == 0:
             raise BadRequest(
                 "`loop.temperature` must be above 0 when there are several drafts: greedy ones are all the same", param="loop.temperature"
             )
         return options
+
+
+def _with_effort(options: LoopOptions, effort: str | None, limits: Limits) -> LoopOptions:
+    """`low` votes over a few short tries, `high` draws and judges more; both scale the budgets of the server's settings."""
+    if effort == "low":
+        return replace(
+            options,
+            drafts=min(options.drafts, 3),
+            rounds=0,
+            max_tokens=max(8, options.max_tokens // 4),
+            max_calls=min(options.max_calls, 4),
+            deadline_s=None if options.deadline_s is None else options.deadline_s / 4,
+        )
+    if effort == "high":
+        return replace(
+            options,
+            drafts=min(max(options.drafts, 16), limits.drafts),
+            rounds=min(max(options.rounds, 2), limits.rounds),
+            max_tokens=min(options.max_tokens * 4, limits.max_tokens),
+            max_calls=options.max_calls * 4,
+            deadline_s=None if options.deadline_s is None else options.deadline_s * 4,
+        )
+    return options
 
 
 class SolveRequest(Strict):

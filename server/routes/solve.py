@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from redraft import loop
-from redraft.errors import RedraftError
-from redraft.loop import Event, StepEnded, StepStarted, StepText, VoteMoved
-from redraft.types import LoopResult, Message, Stage, Usage
+from redraft.events import Emit, Event, StepEnded, StepStarted, StepText, VoteMoved
+from redraft.types import LoopResult, Message
 from server import services, stream
 from server.errors import Route
+from server.observe import watching
 from server.routes import schema
 from server.services import Services
 
@@ -21,16 +21,12 @@ router = APIRouter(route_class=Route, tags=["loop"])
 
 
 async def run_loop(
-    parts: Services, messages: list[Message], *, model: str, critic: str, options: loop.LoopOptions, emit: loop.Emit = lambda event: None
+    parts: Services, messages: list[Message], *, model: str, critic: str, options: loop.LoopOptions, emit: Emit = lambda event: None
 ) -> LoopResult:
     """One loop in its place in the queue. Every engine call is counted, also those of a loop that is cancelled."""
-    names = {Stage.SOLVE: model, Stage.CRITIQUE: critic, Stage.REVISE: model}
-
-    def on_call(stage: Stage, seconds: float, usage: Usage) -> None:
-        parts.telemetry.call(stage, model=names[stage], seconds=seconds, usage=usage)
-
-    try:
+    with watching(parts.telemetry, parts.tracing, route="solve", model=model, critic=critic) as watch:
         async with parts.admission.place():
+            watch.admitted()
             result = await loop.run(
                 parts.engine,
                 parts.checker,
@@ -40,12 +36,9 @@ async def run_loop(
                 options=options,
                 calibration=parts.calibration_of(critic),
                 emit=emit,
-                on_call=on_call,
+                on_call=watch.call,
             )
-    except RedraftError as error:
-        parts.telemetry.failure(route="solve", kind=error.type)
-        raise
-    parts.telemetry.loop(result, model=model, critic=critic)
+        watch.looped(result)
     return result
 
 

@@ -35,7 +35,7 @@ def behind() -> Iterator[tuple[ScriptedEngine, str]]:
 
 @pytest.fixture
 async def remote(behind: tuple[ScriptedEngine, str]) -> AsyncIterator[RemoteEngine]:
-    engine = RemoteEngine(behind[1] + "/v1/", read_timeout_s=0.5)
+    engine = RemoteEngine(behind[1] + "/v1/", read_timeout_s=2.0)
     yield engine
     await engine.aclose()
 

@@ -32,14 +32,14 @@ class World:
     tpr: float
     fpr: float
 
-    async def solve(self, seed: int, rounds: int, calibration: Calibration | None) -> LoopResult:
-        drafts = [draw(rng, self.p) for rng in [Rng(f"drafts {seed}")] for _ in range(5)]
+    async def solve(self, seed: int, rounds: int, calibration: Calibration | None, options: LoopOptions | None = None) -> LoopResult:
+        drawing = Rng(f"drafts {seed}")
         revising = Rng(f"reviser {seed}")
 
         def script(request: Generation) -> list[Reply]:
             match stage_of(request):
                 case Stage.SOLVE:
-                    return [Reply(d) for d in drafts]
+                    return [Reply(draw(drawing, self.p)) for _ in range(request.n)]
                 case Stage.REVISE:
                     return [Reply(draw(revising, self.p))]
                 case Stage.CRITIQUE:
@@ -54,7 +54,7 @@ class World:
             [{"role": "user", "content": "?"}],
             model="scripted",
             critic="scripted",
-            options=LoopOptions(drafts=5, rounds=rounds),
+            options=options or LoopOptions(drafts=5, rounds=rounds),
             calibration=calibration,
         )
 
@@ -63,6 +63,18 @@ class World:
 
     def calibration(self) -> Calibration:
         return Calibration(self.tpr, self.fpr, 400)
+
+
+@pytest.mark.parametrize("p", [0.4, 0.6, 0.8])
+async def test_adaptive_drawing_keeps_the_accuracy_of_sixteen_votes_for_half_of_the_drafts(p: float) -> None:
+    world = World(p, 0.5, 0.5)
+    whole = [await world.solve(seed, 0, None, LoopOptions(drafts=16, rounds=0, confidence=1.0)) for seed in range(PROBLEMS)]
+    early = [await world.solve(seed, 0, None, LoopOptions(drafts=16, rounds=0, batch=4)) for seed in range(PROBLEMS)]
+    lost = sum(a.answer == TRUTH != b.answer for a, b in zip(whole, early, strict=True))
+    won = sum(b.answer == TRUTH != a.answer for a, b in zip(whole, early, strict=True))
+    assert lost - won <= 3
+    if p >= 0.8:
+        assert sum(len(result.drafts) for result in early) <= 16 * PROBLEMS / 2
 
 
 ALWAYS_RIGHT, ALWAYS_WRONG, RANDOM = (1.0, 0.0), (0.0, 1.0), (0.5, 0.5)

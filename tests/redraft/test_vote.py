@@ -82,3 +82,24 @@ def test_only_an_informed_critic_lets_revisions_vote() -> None:
     assert vote.revision_weight(SHARP) == 1.0
     assert vote.revision_weight(Calibration(0.55, 0.5, 100)) == 0.0
     assert vote.revision_weight(None) == 0.0
+
+
+@pytest.mark.parametrize(("first", "second", "expected"), [(0, 0, 0.5), (4, 0, 1 - 1 / 32), (1, 1, 0.5), (1, 2, 0.0), (2.9, 0.1, 0.6875)])
+def test_a_lead_is_as_sure_as_its_posterior(first: float, second: float, expected: float) -> None:
+    """Votes that are no whole numbers are rounded against the leader: 2.9 to 0.1 is 2 to 1."""
+    assert vote.beta_lead(first, second) == pytest.approx(expected)
+
+
+@given(first=st.integers(0, 40), second=st.integers(0, 40))
+def test_the_posterior_is_the_beta_distributions(first: int, second: int) -> None:
+    from scipy.stats import beta
+
+    if first >= second:
+        assert vote.beta_lead(first, second) == pytest.approx(beta.sf(0.5, first + 1, second + 1))
+
+
+def test_verdicts_that_could_still_turn_hold_the_drawing_open() -> None:
+    assert vote.decided([4.0], 12, swing=0.0, confidence=0.95)
+    assert not vote.decided([4.0], 12, swing=2.0, confidence=0.95)
+    assert not vote.decided([4.0], 12, swing=0.0, confidence=1.0)
+    assert not vote.decided([], 5, swing=0.0, confidence=0.95)

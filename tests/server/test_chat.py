@@ -80,10 +80,10 @@ async def test_history_and_plain_fields_are_kept(serve: Serve) -> None:
     ]
     async with client(served) as api:
         await api.chat.completions.create(model="scripted:loop", messages=history, temperature=0.4, seed=5, max_tokens=33)  # type: ignore[arg-type]
-    first = served.engine.requests[0]
-    assert [m["content"] for m in first.messages[1:]] == ["x is 2", "yes", "x+x?"]
-    assert (first.temperature, first.max_tokens) == (0.4, 33)
-    assert first.seed == derived_seed(5, Stage.SOLVE, 0)
+    greedy, sampled = served.engine.requests[:2]
+    assert [m["content"] for m in greedy.messages[1:]] == ["x is 2", "yes", "x+x?"]
+    assert (greedy.temperature, sampled.temperature, sampled.max_tokens) == (0.0, 0.4, 33)
+    assert sampled.seed == derived_seed(5, Stage.SOLVE, 0)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from redraft.errors import BadRequest
 from server import config
 from server.commands.serve import split_model
-from server.config import ServeSettings
+from server.config import Limits, LoopDefaults, ServeSettings
 from server.engine.entry import command_line
+from server.routes.schema import LoopParams
 
 YAML = """
 port: 8001
@@ -72,3 +73,12 @@ def test_the_model_comes_first() -> None:
     assert split_model(["Qwen/X", "--max-model-len", "9"]) == ("Qwen/X", ["--max-model-len", "9"])
     assert split_model(["--max-model-len", "9"]) == (None, ["--max-model-len", "9"])
     assert split_model([]) == (None, [])
+
+
+def test_effort_scales_the_settings_within_the_limits_and_fields_beside_it_win() -> None:
+    defaults, limits = LoopDefaults(drafts=5, max_tokens=1000, deadline_s=8), Limits(drafts=12, max_tokens=3000)
+    low = LoopParams(effort="low").options(defaults, limits)
+    assert (low.drafts, low.rounds, low.max_tokens, low.max_calls, low.deadline_s) == (3, 0, 250, 4, 2)
+    high = LoopParams(effort="high", rounds=1).options(defaults, limits)
+    assert (high.drafts, high.rounds, high.max_tokens, high.max_calls, high.deadline_s) == (12, 1, 3000, 256, 32)
+    assert LoopParams(effort="medium").options(defaults, limits) == LoopParams().options(defaults, limits)

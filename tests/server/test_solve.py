@@ -252,7 +252,7 @@ async def test_a_loop_whose_client_left_is_counted(serve: Serve) -> None:
         await asyncio.sleep(0.1)
         task.cancel()
     async with asyncio.timeout(5), served.client(follow_redirects=True) as client:
-        while 'redraft_stage_seconds_count{model="scripted",stage="solve"} 1.0' not in (await client.get("/metrics")).text:
+        while 'redraft_stage_seconds_count{model="scripted",stage="solve"} 2.0' not in (await client.get("/metrics")).text:
             await asyncio.sleep(0.02)
 
 
