@@ -69,6 +69,7 @@ def _fault(path: Path, expected: dict[str, Any]) -> str | None:
 
 
 def seal(directory: Path, *, source: str) -> None:
-    """Record the size and hash of every file in `directory`."""
-    files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in sorted(directory.iterdir()) if p.name != SEAL}
+    """Record the size and hash of every file below `directory`."""
+    inside = [path for path in sorted(directory.rglob("*")) if path.is_file() and path != directory / SEAL]
+    files = {p.relative_to(directory).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in inside}
     (directory / SEAL).write_text(json.dumps({"source": source, "files": files}, indent=1) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ from redraft.accounts import Accounts
 from redraft.ballot import CANCELLED, Ballot, Checker, in_doubt
 from redraft.budget import Budget, Exhausted
 from redraft.critic import CALLS as CRITIQUE_CALLS
-from redraft.critic import CriticCall
+from redraft.critic import CriticCall, Judgement
 from redraft.engine import Engine, Generation
 from redraft.errors import BadRequest, RedraftError
 from redraft.events import Emit, OnCall, StepEnded, StepStarted, StepText, VoteMoved
@@ -256,7 +256,7 @@ class _Loop:
             judgement = await call.run(
                 self.problem, self.ballot.drafts[index].content, lambda text: self._text(Stage.CRITIQUE, index, text)
             )
-            critique = Critique(index, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason)
+            critique = Critique(index, judgement.text, self._verdict(judgement), judgement.p_correct, judgement.reason)
         except RedraftError as error:
             critique = replace(critique, reason=f"the critic failed: {error.message}")
         finally:
@@ -264,6 +264,12 @@ class _Loop:
             self.ballot.critiques.append(critique)
             self.emit(StepEnded(Stage.CRITIQUE, index, critique=critique))
         return critique
+
+    def _verdict(self, judgement: Judgement) -> Verdict:
+        """A calibrated critic's belief is read at its own threshold, not at one half."""
+        if self.calibration is None or judgement.p_correct is None:
+            return judgement.verdict
+        return Verdict.CORRECT if judgement.p_correct >= self.calibration.threshold else Verdict.INCORRECT
 
     async def _revise(self, critique: Critique, index: int) -> None:
         options, parent = self.options, self.ballot.drafts[critique.draft]

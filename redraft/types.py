@@ -90,12 +90,14 @@ class Usage:
 class Calibration:
     """How far a critic's verdicts can be trusted, measured on responses whose truth is known.
 
-    `tpr` is P(says correct | correct), `fpr` is P(says correct | incorrect), `n` the number of judged responses.
+    `tpr` is P(says correct | correct), `fpr` is P(says correct | incorrect), `n` the number of judged responses. It says correct where
+    its belief is at least `threshold`.
     """
 
     tpr: float
     fpr: float
     n: int
+    threshold: float = 0.5
 
     @property
     def balanced_accuracy(self) -> float:

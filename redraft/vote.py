@@ -72,7 +72,7 @@ def beta_lead(first: float, second: float) -> float:
     if a < b:
         return 0.0
     n = a + b + 1
-    return sum(math.comb(n, k) for k in range(a + 1)) / 2**n
+    return sum(math.comb(n, k) for k in range(a + 1)) / (1 << n)
 
 
 def decided(weights: Sequence[float], outstanding: float, *, swing: float, confidence: float) -> bool:

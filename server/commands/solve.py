@@ -34,8 +34,14 @@ def solve(
 ) -> None:
     """Solve PROBLEM with drafts, critiques and revisions."""
     wanted = {
-        "effort": effort, "drafts": drafts, "rounds": rounds, "max_tokens": max_tokens, "deadline_s": deadline_s, "temperature": temperature, "seed": seed,
-    }  # fmt: skip
+        "effort": effort,
+        "drafts": drafts,
+        "rounds": rounds,
+        "max_tokens": max_tokens,
+        "deadline_s": deadline_s,
+        "temperature": temperature,
+        "seed": seed,
+    }
     body: dict[str, Any] = {"problem": problem, "loop": {k: v for k, v in wanted.items() if v is not None}}
     body |= {k: v for k, v in {"model": model, "critic": critic}.items() if v is not None}
     if as_json:

@@ -154,6 +154,14 @@ async def test_a_calibrated_critic_moves_the_vote() -> None:
     assert result.critic is CriticState.CALIBRATED
 
 
+async def test_a_calibrated_critics_belief_is_read_at_its_threshold() -> None:
+    """It says right to everything, to some less surely."""
+    script = Script(["= 4", "= 5", "= 4"], critic=lambda r: verdict(0.95 if "= 5" in r.messages[0]["content"] else 0.7)(r))
+    result = await solve(ScriptedEngine(script), calibration=replace(SHARP, threshold=0.8))
+    assert {(c.draft, c.verdict) for c in result.critiques} == {(0, Verdict.INCORRECT), (1, Verdict.CORRECT)}
+    assert result.answer == "5"
+
+
 async def test_a_calibrated_critic_is_given_the_chance_to_overturn_a_lead() -> None:
     """A lead that settles a plain vote does not cancel drafts while verdicts could still change the winner."""
     engine = ScriptedEngine(Script(["= 4", "= 4", "a longer way = 5"]))

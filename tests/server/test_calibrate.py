@@ -1,0 +1,74 @@
+"""`redraft calibrate` against a running server, as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from redraft import calibration
+from redraft.errors import BadRequest
+from server.commands import calibrate
+from tests.conftest import Script, verdict
+from tests.server.conftest import Serve
+from tests.server.test_cli import redraft
+
+ROWS = [
+    {"problem": f"{k}+1?", "response": f"{k} + 1 = {k + 1 + wrong}, so \\boxed{{{k + 1 + wrong}}}", "gold": str(k + 1)}
+    for k in range(6)
+    for wrong in (0, 1)
+]
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def sees_errors(request: object) -> object:
+    """Believes everything, and what is wrong a little less: each wrong sum here is off by one."""
+    text = request.messages[0]["content"]  # type: ignore[attr-defined]
+    first, said = text.split("Solution:\n")[1].split(" + 1 = ")
+    return verdict(0.9 if int(said.split(",")[0]) == int(first) + 1 else 0.7)(request)  # type: ignore[arg-type]
+
+
+def test_a_critic_is_measured_and_its_report_is_served_with_the_adapter(serve: Serve, tmp_path: Path) -> None:
+    served = serve(Script([], critic=sees_errors))  # type: ignore[arg-type]
+    data, out, adapter = write(tmp_path / "rows.jsonl", list(ROWS)), tmp_path / "out", tmp_path / "adapter"
+    adapter.mkdir()
+    line = ("calibrate", "--data", str(data), "--critic", "critic", "--server", served.url, "--out", str(out), "--adapter", str(adapter))
+    done = redraft(*line)
+    assert done.returncode == 0, done.stderr
+    assert "balanced accuracy 1.000" in done.stdout
+    found = json.loads((adapter / calibration.FILE).read_text())
+    assert found == json.loads((out / calibration.FILE).read_text())
+    assert (found["critic"], found["calibration"]["threshold"]) == ("critic", pytest.approx(0.8))
+    asked = len(served.engine.requests)
+    with (out / calibrate.JUDGED).open("a") as log:
+        log.write('{"key": "cut o')
+    assert redraft(*line).returncode == 0
+    assert len(served.engine.requests) == asked, "what was judged is not asked for again"
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"problem": "x"}, "rows.jsonl:2: field `response`"),
+        ({"problem": "x", "response": "y"}, "one of the fields `correct`, `label` and `gold`"),
+        ({"problem": "x", "response": "y", "correct": "yes"}, "field `correct`: expected true or false"),
+        ({"problem": "x", "response": "y", "label": "good"}, "field `label`: expected right or wrong"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, object], says: str) -> None:
+    path = write(tmp_path / "rows.jsonl", [{"problem": "p", "response": "r", "label": "right"}, row])
+    with pytest.raises(BadRequest, match=says):
+        list(calibrate.read(path, None, None))
+
+
+def test_rows_of_one_kind_cannot_measure(serve: Serve, tmp_path: Path) -> None:
+    served = serve(Script([], critic=verdict(0.9)))
+    data = write(tmp_path / "rows.jsonl", [{"problem": "p", "response": f"r{k}", "correct": True} for k in range(3)])
+    done = redraft("calibrate", "--data", str(data), "--server", served.url, "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "at least two right and two wrong responses" in done.stderr
