@@ -1,10 +1,11 @@
 """What our server costs a plain chat request: `redraft serve` against vLLM's own server with the same flags, in paired runs.
 
-    python -m benchmarks.serving_overhead [--pairs 14] [--streams 16] [--lora]
+    python -m benchmarks.serving_overhead [--pairs 50] [--streams 16] [--lora]
 
 Both servers are up at once, the idle one stopped (SIGSTOP), and the order alternates, so that the machine's moods hit both alike.
 Each run streams one request of 64 tokens on every stream. Reported: the ratio of generated tokens per second
-(ours / vLLM's) and the difference of the median time to first token, each as median and range over the pairs. With --lora both load
+(ours / vLLM's) and the difference of the median time to first token, each as median and range over the pairs, the
+ratio also as geometric mean with its 95 % interval. With --lora both load
 the LoRA machinery and no request uses an adapter: then the ratio also shows what our CPU kernels save.
 """
 
@@ -13,16 +14,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import signal
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+from scipy.stats import t
 
 from benchmarks.report import hardware, save
 from benchmarks.servers import REDRAFT, VLLM_MODULE, Running, free_port, running
@@ -82,9 +87,17 @@ def measure(server: Running, url: str, streams: int) -> Run:
         server.signal(signal.SIGSTOP)
 
 
+def mean_ratio(ratios: Sequence[float]) -> dict[str, Any]:
+    """The geometric mean of paired ratios and its 95 % interval (Student's t on their logarithms)."""
+    logs = [math.log(ratio) for ratio in ratios]
+    mean, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+    reach = float(t.ppf(0.975, len(logs) - 1)) * error
+    return {"mean": math.exp(mean), "mean_95": [math.exp(mean - reach), math.exp(mean + reach)]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=14)
+    parser.add_argument("--pairs", type=int, default=50)
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--lora", action="store_true")
     arguments = parser.parse_args()
@@ -122,7 +135,7 @@ def main() -> None:
     found = {
         "streams": arguments.streams,
         "lora": arguments.lora,
-        "throughput_ratio": {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)},
+        "throughput_ratio": {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios), **mean_ratio(ratios)},
         "ttft_p50_difference_ms": {"median": statistics.median(delays), "low": min(delays), "high": max(delays)},
         "runs": {name: [vars(run) for run in of] for name, of in runs.items()},
         "hardware": hardware(),
