@@ -12,11 +12,11 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-LOCKS := requirements/torch-cpu.txt requirements/cpu.lock requirements/dev.lock
+LOCKS := requirements/torch-cpu.txt requirements/cpu.lock requirements/dev.lock redraft/assets/package-lock.json
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel
+.PHONY: help setup model web demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-cft bench-eval bench-train bench-swap
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -33,11 +33,16 @@ $(READY): $(LOCKS) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/cpu.lock -r requirements/dev.lock; \
 	echo "-- redraft"; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	echo "-- libraries of the web pages, from npm"; \
+	$(BIN)/python -m redraft.assets --optional; \
 	$(BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda and "this torch is a CUDA build: remove .venv and name the address of the CPU wheel index of PyTorch, make TORCH_INDEX=... setup")'; \
 	touch $@; echo "== set-up done in $$((SECONDS - started)) s =="
 
 model: $(READY)
 	@$(BIN)/redraft model pull
+
+web: $(READY)
+	@$(BIN)/python -m redraft.assets
 
 demo: model
 	@$(BIN)/python -m benchmarks.demo
@@ -58,20 +63,32 @@ format: $(READY)
 	@$(BIN)/ruff format .
 
 unit: $(READY)
-	@$(BIN)/pytest -m "not e2e and not gpu"
+	@$(BIN)/pytest -m "not e2e and not gpu" -n 2
 
 e2e: model
 	@$(BIN)/pytest -m e2e tests
 
 test: model
 	@echo "== unit tests, then the real vLLM on the embedded model (about 10 to 15 minutes on 2 cores) =="; started=$$SECONDS; \
-	$(BIN)/pytest -m "not e2e and not gpu"; $(BIN)/pytest -m e2e; echo "== tests passed in $$((SECONDS - started)) s =="
+	$(BIN)/pytest -m "not e2e and not gpu" -n 2; $(BIN)/pytest -m e2e; echo "== tests passed in $$((SECONDS - started)) s =="
 
 bench-overhead: model
 	@$(BIN)/python -m benchmarks.serving_overhead
 
 bench-parallel: model
 	@$(BIN)/python -m benchmarks.parallel_drafts
+
+bench-cft: model
+	@$(BIN)/python -m benchmarks.cft_vs_sft
+
+bench-eval: model
+	@$(BIN)/python -m benchmarks.eval_efficiency
+
+bench-train: model
+	@$(BIN)/python -m benchmarks.train_speed
+
+bench-swap: model
+	@$(BIN)/python -m benchmarks.adapter_swap
 
 # Needs uv. The overrides drop what text serving on a CPU does not use.
 lock:
@@ -81,4 +98,4 @@ lock:
 	  --generate-hashes --no-annotate --no-header --output-file requirements/dev.lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) redraft/assets/dist build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
