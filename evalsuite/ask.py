@@ -9,8 +9,8 @@ from typing import Any
 from evalsuite.config import RunConfig, Strategy
 from evalsuite.tasks import Problem
 from redraft.errors import EngineFailed
-from redraft.prompts import solve_messages
-from redraft.types import Stage, Verdict
+from redraft.prompts import SOLVE_SYSTEM
+from redraft.types import Message, Stage, Verdict
 
 CHAT = "/v1/chat/completions"
 PATHS = {
@@ -53,6 +53,15 @@ class Reply:
         return asdict(self)
 
 
+def chat_messages(config: RunConfig, problem: str) -> list[Message]:
+    """The conversation that asks for `problem`: the system message, the few-shot examples as turns, the problem."""
+    system: list[Message] = [{"role": "system", "content": config.system}] if config.system else []
+    turns: list[Message] = []
+    for shot in config.shots:
+        turns += [{"role": "user", "content": shot.problem}, {"role": "assistant", "content": shot.response}]
+    return [*system, *turns, {"role": "user", "content": problem}]
+
+
 def request_body(config: RunConfig, problem: Problem) -> dict[str, Any]:
     """The JSON body that asks for `problem` in the way of `config`."""
     match config.strategy:
@@ -89,7 +98,7 @@ def _chat_body(config: RunConfig, problem: str) -> dict[str, Any]:
     sampling = config.sampling
     return {
         "model": config.model,
-        "messages": list(solve_messages(problem)),
+        "messages": chat_messages(config, problem),
         "n": sampling.n,
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
@@ -109,7 +118,9 @@ def _solve_body(config: RunConfig, problem: str) -> dict[str, Any]:
         "temperature": sampling.temperature,
         "seed": sampling.seed,
     }
-    return {"problem": problem, "model": config.model, "critic": config.critic, "loop": _without_none(loop)}
+    plain = config.system == SOLVE_SYSTEM and not config.shots
+    asked = {"problem": problem} if plain else {"messages": chat_messages(config, problem)}
+    return {**asked, "model": config.model, "critic": config.critic, "loop": _without_none(loop)}
 
 
 def _critique_body(config: RunConfig, problem: Problem) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 from evalsuite.commands.compare import compare
 from evalsuite.commands.exits import Exit
 from evalsuite.commands.export import export
+from evalsuite.commands.grade_check import grade_check
 from evalsuite.commands.report import report
 from evalsuite.commands.rescore import rescore
 from evalsuite.commands.run import run
@@ -31,6 +32,7 @@ app.command()(export)
 app.command()(report)
 app.command()(sweep)
 app.command()(table)
+app.command()(grade_check)
 
 
 def main(arguments: list[str] | None = None) -> None:

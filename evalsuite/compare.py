@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evalsuite import measures, stats, store
+from evalsuite import measures, stats, store, texts
 from evalsuite.config import RunConfig, Strategy
-from evalsuite.summary import score
+from evalsuite.summary import has_gold, score
 from redraft.errors import BadRequest
 from redraft.records import Record
 
@@ -21,6 +21,8 @@ class Run:
     name: str
     config: RunConfig
     graded: dict[str, tuple[Record, Record]]
+    texts: dict[str, Record] = field(default_factory=dict)
+    """Scores by text metrics, of the problems that have them."""
 
     @property
     def responses(self) -> int:
@@ -42,7 +44,8 @@ def load(directory: Path) -> Run:
     config = RunConfig.from_json(store.load_json(directory / store.CONFIG))
     results = store.load(directory)
     graded = {sample["id"]: (sample, results.grades[key]) for key, sample in results.samples.items() if key in results.grades}
-    return Run(str(directory), config, graded)
+    scored = {results.samples[key]["id"]: record for key, record in results.texts.items() if key in results.samples}
+    return Run(str(directory), config, graded, scored)
 
 
 def compare(a: Run, b: Run) -> dict[str, Any]:
@@ -51,7 +54,8 @@ def compare(a: Run, b: Run) -> dict[str, Any]:
     ids = [i for i in a.graded if i in b.graded]
     if not ids:
         raise BadRequest(f"{a.name} and {b.name} have no graded problem in common")
-    scores_a, scores_b = a.scores(ids), b.scores(ids)
+    judged = [i for i in ids if has_gold(a.graded[i][1])]
+    scores_a, scores_b = a.scores(judged), b.scores(judged)
     return {
         "task": a.config.task,
         "problems": len(ids),
@@ -59,10 +63,19 @@ def compare(a: Run, b: Run) -> dict[str, Any]:
         "only_in_b": len(b.graded) - len(ids),
         "a": _side(a, ids, scores_a),
         "b": _side(b, ids, scores_b),
-        "difference": asdict(stats.paired_bootstrap(scores_a, scores_b)),
-        "mcnemar": _mcnemar(scores_a, scores_b),
-        "at_equal_tokens": _at_equal_tokens(a, b, ids),
+        "difference": asdict(stats.paired_bootstrap(scores_a, scores_b)) if judged else None,
+        "mcnemar": _mcnemar(scores_a, scores_b) if judged else None,
+        "at_equal_tokens": _at_equal_tokens(a, b, judged) if judged else None,
+        "text": _texts(a, b, ids),
     }
+
+
+def _texts(a: Run, b: Run, ids: Sequence[str]) -> dict[str, Any]:
+    """Both runs by the text metrics that both have, on the problems that both have them for."""
+    scored = [i for i in ids if i in a.texts and i in b.texts]
+    first, second = [a.texts[i] for i in scored], [b.texts[i] for i in scored]
+    names = [name for name in texts.names_of(first) if name in texts.names_of(second)]
+    return {name: texts.difference(name, first, second) for name in names}
 
 
 def _refuse_different_tasks(a: Run, b: Run) -> None:
@@ -80,7 +93,8 @@ def _side(run: Run, ids: Sequence[str], scores: Sequence[float]) -> dict[str, An
         "run": run.name,
         "model": run.config.model,
         "strategy": str(run.config.strategy),
-        "accuracy": sum(scores) / len(scores),
+        "num_fewshot": len(run.config.shots),
+        "accuracy": sum(scores) / len(scores) if scores else None,
         "tokens_per_problem": round(run.tokens(ids), 1),
         "latency_p50_s": stats.percentile([run.graded[i][0]["timing"]["latency_s"] for i in ids], 50),
     }

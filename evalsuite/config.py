@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from evalsuite.tasks import Problem
+from evalsuite.tasks import Problem, Shot
+from evalsuite.tasks.types import content
 from redraft.errors import BadRequest
 from redraft.prompts import SOLVE_SYSTEM
+
+LONGEST_VALUE = 120
 
 
 class Strategy(StrEnum):
@@ -57,9 +60,14 @@ class RunConfig:
     sampling: Sampling
     critic: str | None = None
     system: str = SOLVE_SYSTEM
+    """The system message; empty for none."""
+    shots: tuple[Shot, ...] = ()
+    """Few-shot examples, before the problem."""
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        value = asdict(self)
+        shots = list(value.pop("shots"))
+        return {**value, "shots": shots} if shots else value
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> RunConfig:
@@ -68,6 +76,7 @@ class RunConfig:
         try:
             known["sampling"] = Sampling(**known["sampling"])
             known["strategy"] = Strategy(known["strategy"])
+            known["shots"] = tuple(Shot(**shot) for shot in known.get("shots", ()))
             return RunConfig(**known)
         except (KeyError, TypeError, ValueError) as error:
             raise BadRequest(f"not the configuration of a run: {error}") from error
@@ -78,7 +87,7 @@ class RunConfig:
 
     def key(self, problem: Problem) -> str:
         """The content hash under which this run keeps the sample of `problem`."""
-        return _hash([self.as_json(), problem.id, problem.problem, problem.answer, problem.response])
+        return _hash([self.as_json(), *content(problem)])
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -89,8 +98,13 @@ def differences(mine: dict[str, Any], theirs: dict[str, Any], prefix: str = "") 
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, f"{prefix}{name}.")
         elif a != b:
-            found.append(f"{prefix}{name}: {b!r} there, {a!r} now")
+            found.append(f"{prefix}{name}: {_short(b)} there, {_short(a)} now")
     return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _hash(value: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from evalsuite import unicode
 from evalsuite.sse import Assembler
 from redraft.errors import EngineFailed, EngineTimeout, EngineUnavailable, Overloaded, RedraftError, from_status
 
+SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
 RETRIED = frozenset({408, 409, 425, 500, 502, 503, 504})
 
 
@@ -57,6 +59,8 @@ class Answered:
     attempts: int
     ttft_s: float | None = None
     gaps_ms: tuple[float, ...] = ()
+    queue_s: float = 0.0
+    """Seconds from when the request was due to the send that was answered; waits between tries are in it."""
 
 
 @dataclass(slots=True)
@@ -90,13 +94,19 @@ class Endpoint:
         assert self._session is not None, "enter the endpoint first"
         return self._session
 
-    async def post(self, path: str, payload: Mapping[str, Any], *, stream: bool = False) -> Answered:
-        """POST until it succeeds, is refused for good, or the retries are used up. `stream` is for chat completions alone."""
+    async def post(self, path: str, payload: Mapping[str, Any], *, stream: bool = False, due: float | None = None) -> Answered:
+        """POST until it succeeds, is refused for good, or the retries are used up. `stream` is for chat completions alone.
+
+        `due` is when the request should have been sent, by `time.perf_counter`; without it that is now.
+        """
         tries, failures, overload_s = 0, 0, 0.0
+        due = time.perf_counter() if due is None else due
         while True:
             tries += 1
+            sent = time.perf_counter()
             try:
-                return replace(await (self._streamed if stream else self._whole)(path, payload), attempts=tries)
+                answered = await (self._streamed if stream else self._whole)(path, payload)
+                return replace(answered, attempts=tries, queue_s=max(0.0, sent - due))
             except Overloaded as error:
                 wait_s = self.patience.wait_s(tries, error.retry_after_s)
                 overload_s += wait_s
@@ -165,13 +175,14 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds to wait, from either form of the header; None when there is none to be read."""
     if value is None:
         return None
-    if value.strip().isdecimal():
+    if SECONDS.fullmatch(value.strip()):
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    # A date whose zone is given as -0000 comes without one; it is a time in UTC all the same.
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 def _message(raw: bytes, status: int, url: str) -> str:

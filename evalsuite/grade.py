@@ -21,7 +21,9 @@ class Outcome(StrEnum):
     NO_ANSWER = "no_answer"
     """It ended by itself, and there is no answer in it; or a critic abstained."""
     TRUNCATED = "truncated"
-    """It met the token limit before it gave an answer."""
+    """It met the token limit before it gave an answer. One that gave an answer and went on to the limit is right or wrong."""
+    NO_GOLD = "no_gold"
+    """The problem has references for a text metric and no gold answer: there is nothing to be right about."""
 
 
 class Judged(Protocol):
@@ -86,6 +88,9 @@ async def grade(strategy: Strategy, gold: str, reply: Reply, checker: Checker) -
     if strategy is Strategy.CRITIQUE:
         mark = _verdict_mark(gold, reply.answer)
         return Grade((mark,), mark, ((0,),))
+    if not gold:
+        mark = Mark(None, Outcome.NO_GOLD)
+        return Grade((mark,) * len(reply.responses), mark, ())
     if strategy is Strategy.LOOP:
         drafts = [await _mark(gold, step.get("answer"), str(step.get("finish_reason")), checker) for step in drafts_of(reply.detail)]
         final = await _mark(gold, reply.answer, "stop", checker)

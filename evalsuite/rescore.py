@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from evalsuite import store, summary
 from evalsuite.config import RunConfig, Strategy
 from evalsuite.grade import Checker, grade
 from evalsuite.runner import reply_of
+from evalsuite.score_texts import score_texts
 from evalsuite.slo import Slo
 from evalsuite.store import Results
 from redraft.errors import BadRequest
@@ -27,8 +29,8 @@ class Rescored:
     changes: dict[str, int]
 
 
-async def rescore(directory: Path, checker: Checker) -> Rescored:
-    """Append a new grade for every sample of the run in `directory`."""
+async def rescore(directory: Path, checker: Checker, metrics: Sequence[str] = ()) -> Rescored:
+    """Append a new grade for every sample of the run in `directory`, and scores by these text metrics where they are not there yet."""
     config = RunConfig.from_json(store.load_json(directory / store.CONFIG))
     if config.strategy is Strategy.CRITIQUE:
         raise BadRequest(f"{directory} judges verdicts, not answers: there is nothing to check again")
@@ -49,6 +51,8 @@ async def rescore(directory: Path, checker: Checker) -> Rescored:
         async with asyncio.TaskGroup() as group:
             for key in list(opened.results.samples):
                 group.create_task(again(key))
+        if metrics:
+            score_texts(opened, metrics)
         value = _summary(directory, config, opened.results)
     return Rescored(value, dict(changes))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -110,17 +111,16 @@ class Runner:
     async def _arrive(self, askers: asyncio.TaskGroup, queue: Iterator[Problem], to_grade: asyncio.Queue[Problem], fuse: _Fuse) -> None:
         """Send each problem when its time has come, whatever has become of the others. The times are the same in every run."""
         assert self.pace.rate is not None
-        rng, clock = random.Random(ARRIVAL_SEED), asyncio.get_running_loop()
-        due = clock.time()
+        rng, due = random.Random(ARRIVAL_SEED), time.perf_counter()
         for problem in queue:
-            await asyncio.sleep(max(0.0, due - clock.time()))
-            askers.create_task(self._ask_all(iter((problem,)), to_grade, fuse))
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            askers.create_task(self._ask_all(iter((problem,)), to_grade, fuse, due))
             due += rng.expovariate(self.pace.rate)
 
-    async def _ask_all(self, queue: Iterator[Problem], to_grade: asyncio.Queue[Problem], fuse: _Fuse) -> None:
+    async def _ask_all(self, queue: Iterator[Problem], to_grade: asyncio.Queue[Problem], fuse: _Fuse, due: float | None = None) -> None:
         for problem in queue:
             try:
-                sample = await self._ask(problem)
+                sample = await self._ask(problem, due)
             except (Unauthorized, ModelNotFound):
                 raise
             except RedraftError as error:
@@ -130,12 +130,12 @@ class Runner:
             self.watcher.answered(sample)
             to_grade.put_nowait(problem)
 
-    async def _ask(self, problem: Problem) -> Record:
+    async def _ask(self, problem: Problem, due: float | None) -> Record:
         if self.config.strategy is Strategy.ADAPTIVE:
-            drawn = await adaptive.draw(self.config, lambda config: self._request(config, problem), self.checker)
+            drawn = await adaptive.draw(self.config, lambda config: self._request(config, problem, due), self.checker)
             answered, reply = drawn.answered, drawn.reply
         else:
-            answered, reply = await self._request(self.config, problem)
+            answered, reply = await self._request(self.config, problem, due)
         return self.store.add(
             "sample",
             self.config.key(problem),
@@ -143,14 +143,15 @@ class Runner:
             problem=problem.problem,
             gold=problem.answer,
             judged=problem.response,
+            **({"references": list(problem.references)} if problem.references else {}),
             **reply.as_json(),
             timing=_timing(answered, reply),
         )
 
-    async def _request(self, config: RunConfig, problem: Problem) -> tuple[Answered, Reply]:
+    async def _request(self, config: RunConfig, problem: Problem, due: float | None) -> tuple[Answered, Reply]:
         path = ask.PATHS[config.strategy]
         body = ask.request_body(config, problem)
-        answered = await self.endpoint.post(path, body, stream=self.pace.stream and path == ask.CHAT)
+        answered = await self.endpoint.post(path, body, stream=self.pace.stream and path == ask.CHAT, due=due)
         return answered, ask.read_reply(config, answered.body)
 
     def _keep_failure(self, problem: Problem, error: RedraftError) -> Record:
@@ -183,6 +184,7 @@ def _timing(answered: Answered, reply: Reply) -> Record:
         "started_at": answered.started_at,
         "latency_s": answered.latency_s,
         "attempts": answered.attempts,
+        "queue_s": answered.queue_s,
         "ttft_s": answered.ttft_s if answered.ttft_s is not None else said,
     }
     return {**timing, "gaps_ms": list(answered.gaps_ms)} if answered.gaps_ms else timing

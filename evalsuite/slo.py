@@ -9,7 +9,7 @@ from typing import Any
 
 from redraft.errors import BadRequest
 
-FIELDS = {"ttft": "ttft_s", "e2e": "latency_s"}
+FIELDS = {"ttft": "ttft_s", "e2e": "latency_s", "queue": "queue_s"}
 UNITS = {"ms": 0.001, "s": 1.0}
 
 
@@ -21,13 +21,14 @@ class Slo:
 
     @staticmethod
     def parse(text: str) -> Slo:
-        """`NAME=DURATION[,...]` with names `ttft` and `e2e` and durations such as 500ms or 10s."""
+        """`NAME=DURATION[,...]` with names `ttft`, `e2e` and `queue` and durations such as 500ms or 10s."""
         limits = {}
         for part in text.split(","):
             found = re.fullmatch(r"\s*(\w+)\s*=\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*", part)
             if found is None or found[1] not in FIELDS:
                 raise BadRequest(
-                    f"--slo: expected ttft=DURATION or e2e=DURATION, with a duration such as 500ms or 10s, found {part!r}", param="slo"
+                    f"--slo: expected ttft=DURATION, e2e=DURATION or queue=DURATION, with a duration such as 500ms or 10s, found {part!r}",
+                    param="slo",
                 )
             limits[found[1]] = float(found[2]) * UNITS[found[3]]
         return Slo(limits)

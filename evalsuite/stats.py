@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
+from typing import Any
 
 SUBSETS = 1000
 RESAMPLES = 10_000
+TABLE_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,47 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float], *, seed: int = 0, c
         means[i] = differences[rng.integers(0, len(differences), len(differences))].mean()
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return Interval(float(differences.mean()), float(low), float(high), len(differences), "paired bootstrap by problem", confidence)
+
+
+def bootstrap(
+    rows: Sequence[Sequence[float]], measure: Callable[[Sequence[float]], float], *, seed: int = 0, confidence: float = 0.95
+) -> Interval:
+    """A number that is computed from the sums of the rows' columns, one row a problem, with a percentile interval from resampling rows."""
+    import numpy as np
+
+    table = np.asarray(rows, dtype=float)
+    values = [measure(sums) for sums in _resamples(len(rows), seed) @ table]
+    return _percentile_interval(measure(table.sum(axis=0)), values, len(rows), "bootstrap by problem", confidence)
+
+
+def paired_difference(
+    a: Sequence[Sequence[float]],
+    b: Sequence[Sequence[float]],
+    measure: Callable[[Sequence[float]], float],
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
+    """The same number of `b` minus that of `a`, both rows of a problem being resampled together."""
+    import numpy as np
+
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    drawn = _resamples(len(a), seed)
+    values = [measure(y) - measure(x) for x, y in zip(drawn @ first, drawn @ second, strict=True)]
+    value = measure(second.sum(axis=0)) - measure(first.sum(axis=0))
+    return _percentile_interval(value, values, len(a), "paired bootstrap by problem", confidence)
+
+
+def _resamples(n: int, seed: int) -> Any:
+    """How often each of n rows is in each of TABLE_RESAMPLES samples of n with replacement."""
+    import numpy as np
+
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=TABLE_RESAMPLES)
+
+
+def _percentile_interval(value: float, values: Sequence[float], n: int, method: str, confidence: float) -> Interval:
+    low, high = (percentile(values, 100 * (0.5 + sign * confidence / 2)) for sign in (-1, 1))
+    return Interval(value, low, high, n, method, confidence)
 
 
 def pass_at(k: int, right: int, n: int) -> float:

@@ -1,8 +1,8 @@
 """A run's directory: `run.json` (the resolved configuration), `results.jsonl` (append-only records), `summary.json`.
 
-Three kinds of record: `sample` (a reply, as it came), `grade` (its judgement; the last one for a key counts) and `failure` (a problem
-that the infrastructure did not answer; a later sample for the key supersedes it). A sample is written before it is graded,
-so that a kill loses no reply, and one without a grade is graded on resume.
+Four kinds of record: `sample` (a reply, as it came), `grade` (its judgement; the last one for a key counts), `text` (its scores by text
+metrics, the same) and `failure` (a problem that the infrastructure did not answer; a later sample for the key supersedes it). A sample is
+written before it is graded, so that a kill loses no reply, and one without a grade is graded on resume.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from redraft.errors import BadRequest
 from redraft.records import Log, Record, read, write_atomic
 
 SCHEMA = 1
+KINDS = ("sample", "grade", "text", "failure")
 CONFIG, RESULTS, SUMMARY, LOCK = "run.json", "results.jsonl", "summary.json", ".lock"
 
 
@@ -30,6 +31,7 @@ class Results:
     samples: dict[str, Record] = field(default_factory=dict)
     grades: dict[str, Record] = field(default_factory=dict)
     failures: dict[str, Record] = field(default_factory=dict)
+    texts: dict[str, Record] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Take in one record."""
@@ -39,6 +41,8 @@ class Results:
             self.failures.pop(key, None)
         elif record["kind"] == "grade":
             self.grades[key] = record
+        elif record["kind"] == "text":
+            self.texts[key] = record
         elif key not in self.samples:
             self.failures[key] = record
 
@@ -49,8 +53,8 @@ def load(directory: Path) -> Results:
     for number, record in read(path):
         if record.get("schema") != SCHEMA:
             raise BadRequest(f"{path}:{number}: expected schema {SCHEMA}, found {record.get('schema')!r}")
-        if record.get("kind") not in ("sample", "grade", "failure") or "key" not in record:
-            raise BadRequest(f"{path}:{number}: expected a sample, grade or failure with a key, found kind {record.get('kind')!r}")
+        if record.get("kind") not in KINDS or "key" not in record:
+            raise BadRequest(f"{path}:{number}: expected a record of {', '.join(KINDS)} with a key, found kind {record.get('kind')!r}")
         results.add(record)
     return results
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evalsuite import machine, measures, stats
+from evalsuite import machine, measures, stats, texts
+from evalsuite.ask import drafts_of
 from evalsuite.config import RunConfig, Strategy
 from evalsuite.grade import Outcome
 from evalsuite.labelled import problem_of
@@ -28,6 +29,8 @@ def of_task(config: RunConfig, task: Task, results: Results, slo: Slo | None = N
         "source": task.source,
         "problems": len(task.problems),
         "bad_rows": len(task.bad_rows),
+        "num_fewshot": len(task.shots),
+        "fewshot_source": task.shots_source,
     }
     return summarise(config, facts, [config.key(problem) for problem in task.problems], results, slo)
 
@@ -45,7 +48,8 @@ def summarise(config: RunConfig, task: dict[str, Any], keys: Sequence[str], resu
         "complete": len(grades) + len(failures) == len(keys),
         "accuracy": _accuracy(config, samples, grades),
         **_more(config, samples, grades),
-        "counts": _counts(grades, failures, len(keys)),
+        **_texts([results.texts[key] for key in keys if key in results.grades and key in results.texts]),
+        "counts": _counts(samples, grades, failures, len(keys)),
         "failures": dict(Counter(failure["cause"] for failure in failures)),
         "failure_examples": {failure["cause"]: failure["message"] for failure in failures},
         "tokens": _tokens(samples),
@@ -69,11 +73,16 @@ def score(config: RunConfig, grade: Record) -> float:
     return measures.share_right(grade) if config.strategy is Strategy.DIRECT else float(measures.is_right(grade["final"]))
 
 
+def has_gold(grade: Record) -> bool:
+    """Whether there was something for the answer to be equal to."""
+    return bool(grade["final"]["outcome"] != Outcome.NO_GOLD)
+
+
 def _accuracy(config: RunConfig, samples: Sequence[Record], grades: Sequence[Record]) -> dict[str, Any] | None:
     """maj@n for `vote` and `adaptive`, the server's answer for `loop`, avg@n for `direct`, verdicts that match for `critique`."""
     if config.strategy is Strategy.CRITIQUE:
         return None if not grades else measures.critic(_judgements(samples, grades))["accuracy"]
-    scores = [score(config, grade) for grade in grades]
+    scores = [score(config, grade) for grade in grades if has_gold(grade)]
     if config.strategy is Strategy.DIRECT and (config.sampling.n or 1) > 1:
         interval = stats.clustered(scores, len(scores) * (config.sampling.n or 1))
     else:
@@ -92,7 +101,12 @@ def _more(config: RunConfig, samples: Sequence[Record], grades: Sequence[Record]
         case Strategy.ADAPTIVE:
             return {}
         case Strategy.DIRECT | Strategy.VOTE:
-            return {"at_k": measures.at_k(grades, n)} if n > 1 and grades else {}
+            judged = [grade for grade in grades if has_gold(grade)]
+            return {"at_k": measures.at_k(judged, n)} if n > 1 and judged else {}
+
+
+def _texts(records: Sequence[Record]) -> dict[str, Any]:
+    return {"text": texts.summarise(records)} if records else {}
 
 
 def _judgements(samples: Sequence[Record], grades: Sequence[Record]) -> list[measures.Judgement]:
@@ -107,7 +121,8 @@ def _judgements(samples: Sequence[Record], grades: Sequence[Record]) -> list[mea
     ]
 
 
-def _counts(grades: Sequence[Record], failures: Sequence[Record], problems: int) -> dict[str, int]:
+def _counts(samples: Sequence[Record], grades: Sequence[Record], failures: Sequence[Record], problems: int) -> dict[str, int]:
+    """Outcomes of problems, and of all responses how many met the token limit, whether or not there is an answer in them."""
     outcomes = Counter(grade["final"]["outcome"] for grade in grades)
     return {
         "problems": problems,
@@ -115,7 +130,13 @@ def _counts(grades: Sequence[Record], failures: Sequence[Record], problems: int)
         **{str(outcome): outcomes[outcome] for outcome in Outcome},
         "infrastructure_failures": len(failures),
         "responses": sum(len(grade["marks"]) for grade in grades),
+        "truncated_responses": sum(_truncated(sample) for sample in samples),
     }
+
+
+def _truncated(sample: Record) -> int:
+    responses = drafts_of(sample["detail"]) or sample["responses"]
+    return sum(response.get("finish_reason") == "length" for response in responses)
 
 
 def _tokens(samples: Sequence[Record]) -> dict[str, float]:
@@ -126,10 +147,14 @@ def _tokens(samples: Sequence[Record]) -> dict[str, float]:
 
 
 def _latency(samples: Sequence[Record]) -> dict[str, Any]:
-    """End to end for all; time to first token and gaps between tokens where they were seen."""
+    """End to end and queue for all; time to first token and gaps between tokens where they were seen.
+
+    `queue` is what passed on this side: from when a problem was due to the send that was answered.
+    """
     timings = [sample["timing"] for sample in samples]
     return {
         "e2e": stats.spread([timing["latency_s"] for timing in timings]),
+        "queue": stats.spread([timing["queue_s"] for timing in timings if timing.get("queue_s") is not None]),
         "ttft": stats.spread([timing["ttft_s"] for timing in timings if timing.get("ttft_s") is not None]),
         "itl": stats.spread([gap / 1000 for timing in timings for gap in timing.get("gaps_ms") or ()]),
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+SHORTEST_S = 0.0001
+
 
 def interval(value: dict[str, Any] | None) -> str:
     """`41.0 % [32.1, 50.6]`, or a dash."""
@@ -13,6 +15,13 @@ def interval(value: dict[str, Any] | None) -> str:
     return text if "low" not in value else f"{text} [{value['low'] * 100:.1f}, {value['high'] * 100:.1f}]"
 
 
+def metric(name: str, value: dict[str, Any]) -> str:
+    """`27.3 [25.1, 29.4]` for BLEU, which is of 100, and `0.312 [0.290, 0.334]` for ROUGE."""
+    digits = 1 if name == "bleu" else 3
+    number, low, high = (f"{value[end]:.{digits}f}" for end in ("value", "low", "high"))
+    return f"{number} [{low}, {high}]"
+
+
 def seconds(latency: dict[str, Any] | None) -> str:
     """`p50 1.20 s, p95 340 ms`, or a dash."""
     return "-" if latency is None else f"p50 {duration(latency['p50'])}, p95 {duration(latency['p95'])}"
@@ -20,12 +29,15 @@ def seconds(latency: dict[str, Any] | None) -> str:
 
 def duration(value: float) -> str:
     """Seconds from one on, milliseconds below."""
+    if value < SHORTEST_S:
+        return f"<{SHORTEST_S * 1000:g} ms"
     return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"
 
 
 def special(value: dict[str, Any]) -> dict[str, str]:
     """Rows that only some strategies have."""
-    rows = {name: interval(found) for name, found in value.get("at_k", {}).items()}
+    rows = {name: metric(name, found) for name, found in value.get("text", {}).items() if name != "settings"}
+    rows |= {name: interval(found) for name, found in value.get("at_k", {}).items()}
     if "critic" in value:
         critic = value["critic"]
         rows["critic"] = (

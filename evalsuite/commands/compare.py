@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from evalsuite.commands import options
+from evalsuite import words
+from evalsuite.commands import options, show
 from evalsuite.compare import compare as compare_runs
 from evalsuite.compare import load
 
@@ -30,7 +30,7 @@ def compare(
 
 
 def _show(value: dict[str, Any]) -> None:
-    console = Console(highlight=False)
+    console = show.results_console()
     table = Table("", "model", "strategy", "accuracy", "tokens/problem", "latency p50", box=None, padding=(0, 2, 0, 0))
     for name in ("a", "b"):
         side = value[name]
@@ -38,13 +38,16 @@ def _show(value: dict[str, Any]) -> None:
             name.upper(),
             side["model"],
             side["strategy"],
-            f"{side['accuracy']:.1%}",
+            "-" if side["accuracy"] is None else f"{side['accuracy']:.1%}",
             f"{side['tokens_per_problem']:.0f}",
             f"{side['latency_p50_s']:.2f} s",
         )
     console.print(table)
     console.print(f"{value['task']}, {value['problems']} problems in both ({value['only_in_a']} only in A, {value['only_in_b']} only in B)")
-    console.print(f"B - A: {_difference(value['difference'])}")
+    if value["difference"] is not None:
+        console.print(f"B - A: {_difference(value['difference'])}")
+    for name, found in value["text"].items():
+        console.print(f"{name}: A {found['a']:.4g}, B {found['b']:.4g}, B - A: {words.metric(name, found['difference'])}")
     test = value["mcnemar"]
     if test is not None:
         console.print(f"only A right: {test['only_a_right']}, only B right: {test['only_b_right']}, McNemar exact p = {test['p']:.3g}")

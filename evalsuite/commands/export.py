@@ -16,6 +16,7 @@ class Format(StrEnum):
     LM_EVAL = "lm-eval"
     INSPECT = "inspect"
     PARQUET = "parquet"
+    PROMETHEUS = "prometheus"
 
 
 def export(
@@ -23,10 +24,15 @@ def export(
     form: Annotated[Format, typer.Option("--format", help="Whose form.")],
     out: Annotated[Path | None, typer.Option(help="Where to write. Default: a folder with the form's name in the run's directory.")] = None,
 ) -> None:
-    """Write a run so that lm-eval's or Inspect's viewers, or a data frame, can read it."""
-    from evalsuite.export import inspect_log, lm_eval, parquet
+    """Write a run so that lm-eval's or Inspect's viewers, a data frame, or Prometheus can read it."""
+    from evalsuite.export import inspect_log, lm_eval, parquet, prometheus
 
-    writers = {Format.LM_EVAL: lm_eval.write, Format.INSPECT: inspect_log.write, Format.PARQUET: parquet.write}
+    writers = {
+        Format.LM_EVAL: lm_eval.write,
+        Format.INSPECT: inspect_log.write,
+        Format.PARQUET: parquet.write,
+        Format.PROMETHEUS: prometheus.write,
+    }
     console = Console(highlight=False, soft_wrap=True)
     for path in writers[form](load(directory), out or directory / str(form)):
         console.print(str(path))

@@ -16,6 +16,7 @@ from evalsuite.config import RunConfig, Sampling, Strategy
 from evalsuite.endpoint import Endpoint, Patience
 from evalsuite.grade import MathChecker
 from evalsuite.runner import Pace, Runner, TooManyFailures
+from evalsuite.score_texts import score_texts
 from evalsuite.slo import Slo
 from evalsuite.tasks import Task
 from redraft.errors import ModelNotFound
@@ -48,6 +49,14 @@ class Plan:
     out: Path | None = None
     must_exist: bool = False
     slo: Slo | None = None
+    system: str | None = None
+    """The system message, where it is not the task's; empty for none."""
+    metrics: tuple[str, ...] = ()
+    """Text metrics."""
+
+    def config(self, model: str) -> RunConfig:
+        task, system = self.task, self.task.system if self.system is None else self.system
+        return RunConfig(task.name, task.fingerprint, model, self.strategy, self.sampling, self.critic, system, task.shots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ async def _run(plan: Plan, console: Console) -> tuple[RunConfig, Path]:
     server = plan.server
     async with Endpoint(server.base_url, server.api_key, connections=plan.pace.connections, patience=server.patience) as endpoint:
         model = await _served(endpoint, plan.model)
-        config = RunConfig(plan.task.name, plan.task.fingerprint, model, plan.strategy, plan.sampling, plan.critic)
+        config = plan.config(model)
         directory = plan.out or _default_directory(config)
         watcher = progress.watcher(console, f"{plan.task.name} {plan.strategy}")
         with store.opened(directory, config, must_exist=plan.must_exist) as opened:
@@ -94,6 +103,8 @@ async def _run(plan: Plan, console: Console) -> tuple[RunConfig, Path]:
                 console.print(error.message, highlight=False, markup=False)
             finally:
                 watcher.close()
+            if plan.metrics:
+                score_texts(opened, plan.metrics)
     return config, directory
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 TaskName = Annotated[
-    str, typer.Option("--task", help="A named task (see `evalsuite tasks`), a .jsonl or .csv file, or hub:OWNER/NAME?revision=SHA.")
+    str,
+    typer.Option("--task", help="A named task (see `evalsuite tasks`), a .jsonl, .csv or .parquet file, or hub:OWNER/NAME?revision=SHA."),
 ]
 BaseUrl = Annotated[str, typer.Option(help="The server, with or without /v1.")]
 Model = Annotated[str | None, typer.Option(help="A served model or adapter. Default: the first that the server lists.")]
@@ -26,6 +27,13 @@ ApiKey = Annotated[str | None, typer.Option(envvar=["EVALSUITE_API_KEY", "OPENAI
 DataDir = Annotated[Path | None, typer.Option(envvar="EVALSUITE_DATA_DIR", help="Folder with local copies of named tasks.")]
 ProblemField = Annotated[str, typer.Option(help="Column of the problem in a file.")]
 AnswerField = Annotated[str, typer.Option(help="Column of the gold answer in a file.")]
+NumFewshot = Annotated[int | None, typer.Option(min=0, help="Solved examples before each problem. Default: the task's.")]
+FewshotData = Annotated[Path | None, typer.Option(help="File that the examples are drawn from. Default: the task's train split.")]
+System = Annotated[str | None, typer.Option(help="System message; empty for none. Default: the task's, and none with --metric.")]
+Metric = Annotated[str | None, typer.Option(help="Text metrics to score responses by, against references: bleu, rouge or bleu,rouge.")]
+ReferenceField = Annotated[
+    str | None, typer.Option(help="With --metric, the column of a text or a list. Default: reference, else the answer.")
+]
 SloText = Annotated[str | None, typer.Option("--slo", help="Count requests that keep limits, such as ttft=500ms,e2e=10s.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from evalsuite import labelled, summary, tasks, words
+from evalsuite import labelled, tasks, texts
 from evalsuite.commands import options, show
 from evalsuite.commands.exits import Exit
 from evalsuite.commands.measure import Measured, Plan, Server, measure, sampled
+from evalsuite.commands.thresholds import Thresholds, verdict
 from evalsuite.config import Strategy
 from evalsuite.endpoint import Patience
 from evalsuite.runner import Pace
 from evalsuite.slo import Slo
 from evalsuite.tasks import Fields, Task
+from evalsuite.tasks.files import REFERENCE
 from redraft.errors import BadRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What a run must reach for exit code 0."""
-
-    min_accuracy: float | None
-    max_p95_latency_s: float | None
-    max_p95_ttft_s: float | None
 
 
 def run(
@@ -58,6 +51,11 @@ def run(
     data_dir: options.DataDir = None,
     problem_field: options.ProblemField = "problem",
     answer_field: options.AnswerField = "answer",
+    metric: options.Metric = None,
+    reference_field: options.ReferenceField = None,
+    num_fewshot: options.NumFewshot = None,
+    fewshot_data: options.FewshotData = None,
+    system: options.System = None,
     allow_bad_rows: Annotated[bool, typer.Option("--allow-bad-rows", help="Leave bad rows out and count them.")] = False,
     out: Annotated[Path | None, typer.Option(help="Directory of the run. Default: runs/ and a name made from the configuration.")] = None,
     resume: Annotated[
@@ -76,13 +74,22 @@ def run(
     3 below --min-accuracy, 4 above a latency limit, 5 too many infrastructure failures, 130 interrupted.
     """
     _refuse_loop_options(strategy, critic=critic, rounds=rounds, budget=budget, deadline=deadline)
+    _refuse_prompt_options(strategy, num_fewshot=num_fewshot, fewshot_data=fewshot_data, system=system)
+    metrics = _metrics(metric, reference_field, strategy)
     objective = None if slo is None else Slo.parse(slo)
-    console = Console(stderr=True)
+    console = show.messages_console()
     if strategy is Strategy.CRITIQUE:
         loaded = labelled.responses_of(Path(task), limit)
     else:
-        fields = Fields(problem_field, answer_field)
-        loaded = tasks.load(task, data_dir=data_dir, fields=fields, limit=limit, allow_bad_rows=allow_bad_rows)
+        loaded = tasks.load(
+            task,
+            data_dir=data_dir,
+            fields=Fields(problem_field, answer_field, reference=(reference_field or REFERENCE) if metrics else None),
+            limit=limit,
+            allow_bad_rows=allow_bad_rows,
+            num_fewshot=num_fewshot,
+            fewshot_data=fewshot_data,
+        )
     _report_bad_rows(loaded, console)
     sampling = sampled(strategy, n, temperature, max_tokens=max_tokens or loaded.max_tokens, seed=seed)
     see_tokens = stream or max_p95_ttft is not None or (objective is not None and objective.needs_stream)
@@ -97,6 +104,8 @@ def run(
         out=out,
         must_exist=resume,
         slo=objective,
+        system="" if metrics and system is None else system,
+        metrics=metrics,
     )
     try:
         measured = measure(plan, console)
@@ -104,13 +113,34 @@ def run(
         console.print("stopped; nothing that was answered is lost: the same command goes on from here")
         raise typer.Exit(Exit.INTERRUPTED) from None
     _print(measured, as_json=as_json)
-    raise typer.Exit(_verdict(measured.summary, Thresholds(min_accuracy, max_p95_latency, max_p95_ttft), console))
+    raise typer.Exit(verdict(measured.summary, Thresholds(min_accuracy, max_p95_latency, max_p95_ttft), console))
 
 
 def _refuse_loop_options(strategy: Strategy, **given: object) -> None:
     for name, value in given.items():
         if value is not None and strategy is not Strategy.LOOP:
             raise BadRequest(f"--{name} belongs to --strategy loop, and the strategy is {strategy}", param=name)
+
+
+def _refuse_prompt_options(strategy: Strategy, **given: object) -> None:
+    for name, value in given.items():
+        if value is not None and strategy is Strategy.CRITIQUE:
+            raise BadRequest(
+                f"--{name.replace('_', '-')} does not go with --strategy critique, whose prompt is the critic's own", param=name
+            )
+    if strategy is Strategy.LOOP and given["system"] == "":
+        raise BadRequest("--system: a loop has a system message always; give another one", param="system")
+
+
+def _metrics(text: str | None, reference_field: str | None, strategy: Strategy) -> tuple[str, ...]:
+    """The text metrics of --metric. Raises BadRequest where they would have several responses to choose from."""
+    if text is None:
+        if reference_field is not None:
+            raise BadRequest("--reference-field needs --metric", param="reference_field")
+        return ()
+    if strategy is not Strategy.DIRECT:
+        raise BadRequest(f"--metric scores each response as it is, with --strategy direct; the strategy is {strategy}", param="metric")
+    return texts.parse(text)
 
 
 def _extra(text: str | None, strategy: Strategy) -> dict[str, Any] | None:
@@ -140,24 +170,4 @@ def _print(measured: Measured, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({**measured.summary, "directory": str(measured.directory)}, ensure_ascii=False) + "\n")
     else:
-        show.summary(Console(), measured.summary, str(measured.directory))
-
-
-def _verdict(value: dict[str, Any], limits: Thresholds, console: Console) -> Exit:
-    """The exit code, said in words on standard error when it is not 0."""
-    if summary.too_many_failures(value) or not value["complete"]:
-        failed = f"{value['counts']['infrastructure_failures']} of {value['counts']['problems']} problems"
-        console.print(f"{failed} got no answer from the infrastructure; the same command asks them again")
-        for cause, message in value["failure_examples"].items():
-            console.print(f"{cause}: {message}", highlight=False, markup=False)
-        return Exit.INFRASTRUCTURE
-    accuracy = value["accuracy"]
-    if limits.min_accuracy is not None and (accuracy is None or accuracy["value"] < limits.min_accuracy):
-        console.print(f"accuracy {words.interval(accuracy)} is below --min-accuracy {limits.min_accuracy:.1%}")
-        return Exit.BELOW_ACCURACY
-    for name, limit in (("e2e", limits.max_p95_latency_s), ("ttft", limits.max_p95_ttft_s)):
-        seen = value["latency_s"][name]
-        if limit is not None and (seen is None or seen["p95"] > limit):
-            console.print(f"{name} {words.seconds(seen)} is above the limit of {limit:g} s for p95")
-            return Exit.ABOVE_LATENCY
-    return Exit.OK
+        show.summary(show.results_console(), measured.summary, str(measured.directory))

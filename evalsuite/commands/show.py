@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -9,20 +10,38 @@ from rich.table import Table
 
 from evalsuite import words
 
+SHOWN_QUEUE_S = 0.001
+LOG_WIDTH = 180
+
+
+def results_console() -> Console:
+    """Standard output. Where it is no terminal its lines are long enough to stay whole."""
+    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+
+
+def messages_console() -> Console:
+    """Standard error. Where it is no terminal nothing breaks its lines."""
+    return Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+
 
 def summary(console: Console, value: dict[str, Any], directory: str) -> None:
     """The table at the end of a run."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     counts, tokens, rate = value["counts"], value["tokens"], value["throughput"]
     rows = {
-        "task": f"{value['task']['name']} ({counts['problems']} problems)",
+        "task": f"{value['task']['name']} ({counts['problems']} problems{_shots(value['task'])})",
         "model": f"{value['model']}, {value['strategy']}",
         "accuracy": words.interval(value["accuracy"]),
-        "outcomes": ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in ("right", "wrong", "no_answer", "truncated")),
+        "outcomes": ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in _outcomes(counts)),
         "tokens": f"{tokens['completion']} generated, {tokens['completion_per_problem']} a problem",
         "throughput": f"{rate['completion_tokens_per_s']} tokens a second, {rate['problems_per_s']} problems a second",
         "latency": words.seconds(value["latency_s"]["e2e"]),
     }
+    if counts["truncated_responses"]:
+        rows["token limit"] = f"met by {counts['truncated_responses']} of {counts['responses']} responses"
+    queue = value["latency_s"]["queue"]
+    if queue is not None and queue["p95"] >= SHOWN_QUEUE_S:
+        rows["queue"] = words.seconds(queue)
     if value["latency_s"]["ttft"] is not None:
         rows["first token"] = words.seconds(value["latency_s"]["ttft"])
     if value["latency_s"]["itl"] is not None:
@@ -39,3 +58,12 @@ def summary(console: Console, value: dict[str, Any], directory: str) -> None:
     for name, text in rows.items():
         table.add_row(name, text)
     console.print(table)
+
+
+def _outcomes(counts: dict[str, int]) -> tuple[str, ...]:
+    return ("right", "wrong", "no_answer", "truncated", *(("no_gold",) if counts["no_gold"] else ()))
+
+
+def _shots(task: dict[str, Any]) -> str:
+    shots = task.get("num_fewshot", 0)
+    return f", {shots}-shot" if shots else ""

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from evalsuite import tasks, words
-from evalsuite.commands import options
+from evalsuite.commands import options, show
 from evalsuite.commands.exits import Exit
 from evalsuite.commands.measure import Plan, Server, measure, sampled
 from evalsuite.config import Strategy
@@ -51,7 +50,7 @@ def sweep(
     loaded = tasks.load(task, data_dir=data_dir, fields=Fields(problem_field, answer_field), limit=limit)
     server = Server(base_url, api_key, Patience(timeout_s=timeout, retries=retries))
     sampling = sampled(Strategy.DIRECT, n, temperature, max_tokens=max_tokens or loaded.max_tokens, seed=seed)
-    console = Console(stderr=True)
+    console = show.messages_console()
     summaries: dict[str, dict[str, Any]] = {}
     try:
         for name, pace in paces.items():
@@ -84,15 +83,19 @@ def _paces(concurrency: str | None, rate: str | None) -> dict[str, Pace]:
 
 
 def _table(summaries: dict[str, dict[str, Any]]) -> None:
-    table = Table("load", "problems/s", "tokens/s", "e2e", "first token", "gap", "good", "failed", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in ("load", "problems/s", "tokens/s"):
+        table.add_column(head, no_wrap=True)
+    for head in ("queue", "e2e", "first token", "gap", "good", "failed"):
+        table.add_column(head)
     for name, value in summaries.items():
         rate, latency, goodput = value["throughput"], value["latency_s"], value["goodput"]
         table.add_row(
             name,
             f"{rate['problems_per_s']:.2f}",
             f"{rate['completion_tokens_per_s']:.0f}",
-            *(words.seconds(latency[what]) for what in ("e2e", "ttft", "itl")),
+            *(words.seconds(latency[what]) for what in ("queue", "e2e", "ttft", "itl")),
             "-" if goodput is None else f"{goodput['share']:.0%}",
             str(value["counts"]["infrastructure_failures"]),
         )
-    Console().print(table)
+    show.results_console().print(table)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from evalsuite import store, words
-from evalsuite.commands import options
+from evalsuite.commands import options, show
+
+METRICS = ("bleu", "rouge1", "rougeL")
+"""Text metrics that have a column where a run has them."""
 
 
 def table(
@@ -28,7 +30,11 @@ def table(
     lines = Table("model", "strategy", box=None, padding=(0, 2, 0, 0))
     for head in ("accuracy, 95 %", "n", "tokens each", "p50", "p95"):
         lines.add_column(head, no_wrap=True)
+    metrics = [name for name in METRICS if any(name in value.get("text", {}) for value in summaries)]
+    for name in metrics:
+        lines.add_column(name, no_wrap=True)
     for value in summaries:
+        text = value.get("text", {})
         counts, e2e = value["counts"], value["latency_s"]["e2e"]
         failed = counts["infrastructure_failures"]
         lines.add_row(
@@ -38,8 +44,9 @@ def table(
             str(counts["graded"]) + (f" (+{failed} failed)" if failed else ""),
             f"{value['tokens']['completion_per_problem']:.0f}",
             *("-" if e2e is None else words.duration(e2e[q]) for q in ("p50", "p95")),
+            *(words.metric(name, text[name]) if name in text else "-" for name in metrics),
         )
-    console = Console()
+    console = show.results_console()
     if len(shared) == 1:
         console.print(*shared)
     console.print(lines)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evalsuite.ask import chat_messages
 from evalsuite.export.run import Exported
 from evalsuite.measures import is_right
-from redraft.prompts import with_solve_system
 from redraft.records import Record, write_atomic
 
 VERSION = 2
@@ -70,7 +70,7 @@ def _results(run: Exported) -> dict[str, Any]:
 
 def _sample(run: Exported, sample: Record, mark: Record, position: int) -> dict[str, Any]:
     response = sample["responses"][position]
-    messages = [{"role": m["role"], "content": m["content"]} for m in with_solve_system(({"role": "user", "content": sample["problem"]},))]
+    messages = chat_messages(run.config, sample["problem"])
     said = {"role": "assistant", "content": response["content"], "source": "generate", "model": run.config.model}
     return {
         "id": sample["id"],

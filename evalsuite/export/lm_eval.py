@@ -33,11 +33,11 @@ def _results(run: Exported) -> dict[str, Any]:
     variance = sum((s - mean) ** 2 for s in scores) / max(len(scores) - 1, 1)
     stderr = math.sqrt(variance / len(scores)) if scores else 0.0
     return {
-        "results": {task: {"alias": task, f"{METRIC},none": mean, f"{METRIC}_stderr,none": stderr}},
+        "results": {task: {"alias": task, f"{METRIC},none": mean, f"{METRIC}_stderr,none": stderr, **_texts(run)}},
         "group_subtasks": {task: []},
         "configs": {task: {"task": task, "output_type": "generate_until", "metadata": run.config.as_json()}},
         "versions": {task: run.config.task_fingerprint},
-        "n-shot": {task: 0},
+        "n-shot": {task: len(run.config.shots)},
         "higher_is_better": {task: {METRIC: True}},
         "n-samples": {task: {"original": run.summary["task"]["problems"], "effective": len(scores)}},
         "config": {"model": "local-chat-completions", "model_args": {"model": run.config.model}, "limit": None},
@@ -45,6 +45,11 @@ def _results(run: Exported) -> dict[str, Any]:
         "model_name": run.config.model,
         "total_evaluation_time_seconds": str(run.summary["throughput"]["busy_s"]),
     }
+
+
+def _texts(run: Exported) -> dict[str, float]:
+    found = {name: value for name, value in run.summary.get("text", {}).items() if name != "settings"}
+    return {f"{name},none": value["value"] for name, value in found.items()}
 
 
 def _sample(run: Exported, position: int, sample: Record, grade: Record) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ class Exported:
     config: RunConfig
     summary: dict[str, Any]
     graded: tuple[tuple[Record, Record], ...]
+    texts: dict[str, Record] = field(default_factory=dict)
+    """Scores by text metrics, under the ids of problems."""
 
     @property
     def began(self) -> datetime:
@@ -43,4 +45,5 @@ def load(directory: Path) -> Exported:
     config = RunConfig.from_json(store.load_json(directory / store.CONFIG))
     results = store.load(directory)
     graded = tuple((sample, results.grades[key]) for key, sample in results.samples.items() if key in results.grades)
-    return Exported(config, store.load_json(directory / store.SUMMARY), graded)
+    texts = {results.samples[key]["id"]: record for key, record in results.texts.items() if key in results.samples}
+    return Exported(config, store.load_json(directory / store.SUMMARY), graded, texts)

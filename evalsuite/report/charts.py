@@ -81,9 +81,10 @@ def _mark(name: str, value: float, height: int, x: Axis) -> str:
     """A named upright line; its words stand on the side where there is room."""
     at = x.at(value)
     where, anchor = (at + 3, "start") if value < 0.7 * x.high else (at - 3, "end")
+    shown = _number(float(f"{value:.3g}"))
     return (
         f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        f'<text class="note" x="{where:.1f}" y="{height}" text-anchor="{anchor}">{escape(name)} {value:.3g}</text>'
+        f'<text class="note" x="{where:.1f}" y="{height}" text-anchor="{anchor}">{escape(name)} {shown}</text>'
     )
 
 

@@ -1,4 +1,4 @@
-"""Inlines a KaTeX distribution, fonts included, so that a page can set mathematics without a network. Knows its file names only."""
+"""Inlines KaTeX, fonts included, so that a page can set mathematics without a network. Knows its file names only."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from redraft import assets
 from redraft.errors import BadRequest
 
-STYLE, SCRIPTS = "katex.min.css", ("katex.min.js", "contrib/auto-render.min.js")
+STYLE, SCRIPT = "katex.min.css", "katex.min.js"
 _SOURCES = re.compile(r"src:url\((fonts/[\w.-]+\.woff2)\) format\(\"woff2\"\)[^;}]*")
 
 
@@ -21,13 +22,18 @@ class Katex:
     script: str = ""
 
 
+def installed(dist: Path = assets.DIST) -> Katex | None:
+    """KaTeX as the set-up brought it; None when it is not there or not whole."""
+    return inlined(dist / "katex") if assets.flaw(dist) is None else None
+
+
 def inlined(dist: Path) -> Katex:
     """KaTeX from its `dist` folder. Raises BadRequest naming the file that is not there."""
-    for name in (STYLE, *SCRIPTS):
+    for name in (STYLE, SCRIPT):
         if not (dist / name).is_file():
             raise BadRequest(f"{dist / name}: no such file; expected the dist folder of the katex package", param="katex")
     style = _SOURCES.sub(lambda found: _embedded(dist / found[1]), (dist / STYLE).read_text(encoding="utf-8"))
-    script = "\n".join((dist / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = (dist / SCRIPT).read_text(encoding="utf-8")
     return Katex(style, script.replace("</script", "<\\/script"))
 
 

@@ -1,5 +1,3 @@
-"use strict";
-
 // The drill-down: filters, search and one expandable row for each problem. All text of models enters the page as text, never as markup.
 
 const PAGE_ROWS = 100;
@@ -14,40 +12,8 @@ function element(tag, className, text) {
   return made;
 }
 
-// Between two dollars stands a formula when it has a formula's signs, or is short and has no space at its ends; otherwise they are money.
-function isFormula(inside) {
-  return !/^\s|\s$|\n/.test(inside) && (/[\\^_{}=<>+]/.test(inside) || inside.length <= 12);
-}
-
-// The text with each $formula$ written as \(formula\), so that dollars of money are left alone.
-function unambiguous(text) {
-  let done = "";
-  let at = 0;
-  for (;;) {
-    const start = text.indexOf("$", at);
-    const twice = text.startsWith("$$", start);
-    const end = start < 0 ? -1 : text.indexOf(twice ? "$$" : "$", start + (twice ? 2 : 1));
-    if (end < 0) return done + text.slice(at);
-    const inside = text.slice(start + 1, end);
-    if (twice) done += text.slice(at, end + 2);
-    else if (isFormula(inside)) done += text.slice(at, start) + "\\(" + inside + "\\)";
-    else done += text.slice(at, start + 1);
-    at = twice ? end + 2 : isFormula(inside) ? end + 1 : start + 1;
-  }
-}
-
-const DELIMITERS = [["$$", "$$", true], ["\\[", "\\]", true], ["\\(", "\\)", false]].concat(
-  ["equation", "align", "align*", "gather", "gather*"].map((name) => ["\\begin{" + name + "}", "\\end{" + name + "}", true]),
-).map(([left, right, display]) => ({ left, right, display }));
-
-// Sets mathematics where KaTeX is in the page.
-function mathematics(node) {
-  if (!window.renderMathInElement) return node;
-  node.textContent = unambiguous(node.textContent);
-  const limits = { throwOnError: false, strict: "ignore", trust: false, maxSize: 20, maxExpand: 200 };
-  window.renderMathInElement(node, { delimiters: DELIMITERS, ignoredTags: [], ...limits });
-  return node;
-}
+// Shows a model's text, mathematics set where KaTeX is in the page. `show` is of mathtext.js, which stands above this script.
+const words = (tag, className, text) => show(element(tag, className), text, { katex: window.katex });
 
 const chip = (outcome) => element("span", "chip " + outcome, outcome.replace("_", " "));
 
@@ -104,8 +70,8 @@ function stepOf(step, open) {
   if (step.outcome) head.append(chip(step.outcome));
   if (step.verdict) head.append(element("span", "chip plain", step.verdict));
   box.append(head, facts([["answer", step.answer], ["checker", step.reason], ["ended", step.finish]]));
-  if (step.reasoning) box.append(mathematics(element("pre", "words", step.reasoning)));
-  box.append(mathematics(element("pre", "words", step.text || "(nothing)")));
+  if (step.reasoning) box.append(words("div", "words", step.reasoning));
+  box.append(words("div", "words", step.text || "(nothing)"));
   return box;
 }
 
@@ -129,13 +95,13 @@ function rowOf(row) {
   const box = element("details", "row");
   const head = element("summary");
   for (const entry of row.in) head.append(entry ? chip(entry.outcome) : element("span", "chip plain", "-"));
-  head.append(element("span", "text", row.problem), element("code", "", row.id));
+  head.append(words("span", "text", row.problem), element("code", "", row.id));
   box.append(head);
   box.addEventListener("toggle", () => {
     if (!box.open || box.dataset.filled) return;
     box.dataset.filled = "yes";
     const inside = element("div", "inside");
-    inside.append(mathematics(element("p", "problem", row.problem)), facts([["gold", row.gold]]));
+    inside.append(words("p", "problem", row.problem), facts([["gold", row.gold]]));
     const both = element("div", "both");
     runs.forEach((run, position) => both.append(entryOf(run, row.in[position])));
     inside.append(both);

@@ -14,7 +14,10 @@ from evalsuite.report import charts, data
 from evalsuite.report.charts import Line, Point
 from evalsuite.report.data import RunData
 from evalsuite.report.katex import Katex
+from redraft import assets
 from redraft.errors import BadRequest
+
+UNSET = "Mathematics is shown as it was written: KaTeX was not there when this page was made."
 
 
 def build(directories: Sequence[Path], katex: Katex | None = None) -> str:
@@ -37,7 +40,8 @@ def build(directories: Sequence[Path], katex: Katex | None = None) -> str:
         "details": "".join(_details(run, name) for run, name in zip(runs, names, strict=True)),
         "data": _embedded({"runs": [{"name": n, "problems": data.problems(r)} for r, n in zip(runs, names, strict=True)]}),
         "katex": katex.script,
-        "script": _asset("page.js"),
+        "script": assets.MATHTEXT.read_text(encoding="utf-8") + _asset("page.js"),
+        "note": "" if katex.script else f'<p class="soft">{UNSET}</p>',
     }
     page = _asset("page.html")
     for name, text in parts.items():
@@ -101,7 +105,11 @@ def _headline(runs: Sequence[RunData], names: Sequence[str]) -> str:
 
 def _comparison(directories: Sequence[Path]) -> str:
     value = compare.compare(*(compare.load(directory) for directory in directories))
-    sentences = [f"Second run minus first, on {value['problems']} problems: {_points(value['difference'])}."]
+    sentences = [f"Second run minus first, on {value['problems']} problems:"]
+    if value["difference"] is not None:
+        sentences.append(f"{_points(value['difference'])}.")
+    for name, found in value["text"].items():
+        sentences.append(f"{name} {words.metric(name, found['difference'])}.")
     test = value["mcnemar"]
     if test is not None:
         only = f"Only the first right: {test['only_a_right']}; only the second right: {test['only_b_right']}"

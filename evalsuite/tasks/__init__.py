@@ -2,6 +2,6 @@
 
 from evalsuite.tasks.catalog import listings, load
 from evalsuite.tasks.files import BadRow, Fields
-from evalsuite.tasks.types import Problem, Task
+from evalsuite.tasks.types import Problem, Shot, Task
 
-__all__ = ["BadRow", "Fields", "Problem", "Task", "listings", "load"]
+__all__ = ["BadRow", "Fields", "Problem", "Shot", "Task", "listings", "load"]

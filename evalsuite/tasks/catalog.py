@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evalsuite.tasks import arith, files, hub
-from evalsuite.tasks.files import Fields
-from evalsuite.tasks.hub import DEFAULT_MAX_TOKENS, HUB, HubTask
-from evalsuite.tasks.types import Task, fingerprint
+from evalsuite.tasks import arith, fewshot, files, hub
+from evalsuite.tasks.files import Fields, Raw, Rows
+from evalsuite.tasks.hub import DEFAULT_MAX_TOKENS, HUB, TRAIN, HubTask
+from evalsuite.tasks.types import Problem, Task, fingerprint
 from redraft.errors import BadRequest
+from redraft.prompts import SOLVE_SYSTEM
 
 GENERATED_ROWS = 200
+GENERATED_SHOTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,21 @@ class Listing:
     source: str
     licence: str
     max_tokens: int
+    answer_field: str = "answer"
+    system: str = SOLVE_SYSTEM
+    num_fewshot: int = 0
+    """Examples that a run gives unless it says otherwise."""
+    base_fewshot: int = 0
+    """How many the field gives to base models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How to read what a task is made of."""
+
+    data_dir: Path | None
+    fields: Fields
+    allow_bad_rows: bool
 
 
 def listings() -> list[Listing]:
@@ -33,7 +51,12 @@ def listings() -> list[Listing]:
         Listing("redraft-arith-train", "the same as redraft-arith, and none of its problems: to train on", "built in", "Apache-2.0", 512),
         Listing("redraft-arith-hard-train", "the same as redraft-arith-hard, and none of its problems", "built in", "Apache-2.0", 512),
     ]
-    pinned = [Listing(t.name, t.about, f"{t.repo}@{t.revision[:8]}", t.licence, t.max_tokens) for t in HUB.values()]
+    pinned = [
+        Listing(
+            t.name, t.about, f"{t.repo}@{t.revision}", t.licence, t.max_tokens, t.fields.answer, t.system, t.num_fewshot, t.base_fewshot
+        )
+        for t in HUB.values()
+    ]
     return made + pinned
 
 
@@ -44,23 +67,32 @@ def load(
     fields: Fields | None = None,
     limit: int | None = None,
     allow_bad_rows: bool = False,
+    num_fewshot: int | None = None,
+    fewshot_data: Path | None = None,
 ) -> Task:
-    """The task that `spec` names: `redraft-arith[@SEED]`, a catalogued name, a `.jsonl` or `.csv` file, or `hub:OWNER/NAME?...`."""
+    """The task that `spec` names: `redraft-arith[@SEED]`, a catalogued name, a file, or `hub:OWNER/NAME?...`.
+
+    Few-shot examples come from `fewshot_data`, else from the task's train split; the default number of them is the task's.
+    """
+    source = Source(data_dir, fields or Fields(), allow_bad_rows)
     family, _, seed = spec.partition("@")
     if family in arith.FAMILIES:
-        return _generated(family, seed, limit)
-    if spec in HUB:
-        task = _catalogued(HUB[spec], data_dir, allow_bad_rows)
+        task = _generated(family, seed, limit)
+    elif spec in HUB:
+        task = _catalogued(HUB[spec], source)
     elif spec.startswith(hub.PREFIX):
-        task = _catalogued(hub.pinned(spec, fields or Fields()), None, allow_bad_rows)
-    elif Path(spec).suffix in (".jsonl", ".csv"):
-        task = _file(Path(spec), Path(spec).stem, fields or Fields(), DEFAULT_MAX_TOKENS, allow_bad_rows)
+        task = _catalogued(hub.pinned(spec, source.fields), source)
+    elif Path(spec).suffix in files.SUFFIXES:
+        rows = files.read(Path(spec), source.fields, allow_bad_rows=allow_bad_rows)
+        task = _task(Path(spec).stem, rows, spec)
     else:
         known = ", ".join(listing.name for listing in listings())
         raise BadRequest(
-            f"task {spec!r} is neither a .jsonl or .csv file, nor hub:OWNER/NAME?revision=SHA, nor one of {known}", param="task"
+            f"task {spec!r} is neither a .jsonl, .csv or .parquet file, nor hub:OWNER/NAME?revision=SHA, nor one of {known}", param="task"
         )
-    return _limited(task, limit)
+    default = HUB[spec].num_fewshot if spec in HUB else 0
+    task = _with_shots(task, default if num_fewshot is None else num_fewshot, fewshot_data, source)
+    return replace(task, problems=task.problems[:limit])
 
 
 def _generated(family: str, seed_text: str, limit: int | None) -> Task:
@@ -71,20 +103,67 @@ def _generated(family: str, seed_text: str, limit: int | None) -> Task:
     return Task(f"{family}@{seed}", problems, f"{family}-v{arith.VERSION}-seed{seed}", 512, "built in")
 
 
-def _catalogued(entry: HubTask, data_dir: Path | None, allow_bad_rows: bool) -> Task:
-    local = None if data_dir is None else data_dir / entry.local
-    if local is not None and local.is_file():
-        return _file(local, entry.name, Fields(), entry.max_tokens, allow_bad_rows)
-    source = f"{entry.repo}@{entry.revision}"
-    rows = files.collect(hub.rows(entry), source, entry.name, entry.fields, allow_bad_rows=allow_bad_rows)
-    return Task(entry.name, rows.problems, fingerprint(rows.problems), entry.max_tokens, source, rows.bad)
+def _catalogued(entry: HubTask, source: Source) -> Task:
+    rows, where = _hub_rows(entry, source)
+    return replace(_task(entry.name, rows, where, entry.max_tokens), system=entry.system)
 
 
-def _file(path: Path, name: str, fields: Fields, max_tokens: int, allow_bad_rows: bool) -> Task:
-    rows = files.read(path, fields, allow_bad_rows=allow_bad_rows)
-    return Task(name, rows.problems, fingerprint(rows.problems), max_tokens, str(path), rows.bad)
+def _task(name: str, rows: Rows, source: str, max_tokens: int = DEFAULT_MAX_TOKENS) -> Task:
+    return Task(name, rows.problems, fingerprint(rows.problems), max_tokens, source, rows.bad)
 
 
-def _limited(task: Task, limit: int | None) -> Task:
-    problems = task.problems if limit is None else task.problems[:limit]
-    return Task(task.name, problems, task.fingerprint, task.max_tokens, task.source, task.bad_rows)
+def _hub_rows(entry: HubTask, source: Source) -> tuple[Rows, str]:
+    """The rows of a data set and where they came from: a file of `--data-dir`, a copy of the data set there, or the hub."""
+    folder = source.data_dir if entry.local else None
+    for suffix in files.SUFFIXES:
+        path = None if folder is None else (folder / entry.local).with_suffix(suffix)
+        if path is not None and path.is_file():
+            return _local_rows(entry, path, source), str(path)
+    copy = None if folder is None else folder / entry.repo
+    copy = copy if copy is not None and copy.is_dir() else None
+    where = f"{entry.repo}@{entry.revision}" if copy is None else str(copy)
+    fields = hub.fields_of(entry, source.fields.reference)
+    return files.collect(hub.rows(entry, copy), where, entry.name, fields, allow_bad_rows=source.allow_bad_rows), where
+
+
+def _local_rows(entry: HubTask, path: Path, source: Source) -> Rows:
+    """A file that stands for a data set: its rows have plain columns, `problem` and `answer`, or those of the data set."""
+    raw = list(files.raw_rows(path))
+    plain = Fields(reference=source.fields.reference)
+    if any(_is_plain(row, plain) for _, row in raw):
+        return files.collect(iter(raw), str(path), path.stem, plain, allow_bad_rows=source.allow_bad_rows)
+    fields = hub.fields_of(entry, source.fields.reference)
+    return files.collect(_in_terms_of(entry, raw), str(path), entry.name, fields, allow_bad_rows=source.allow_bad_rows)
+
+
+def _is_plain(row: Mapping[str, object] | str, plain: Fields) -> bool:
+    return not isinstance(row, str) and plain.problem in row and plain.answer in row
+
+
+def _in_terms_of(entry: HubTask, raw: list[Raw]) -> Iterator[Raw]:
+    for number, row in raw:
+        usable = not isinstance(row, str) and entry.fields.answer in row
+        yield number, hub.in_terms_of(entry, row) if usable and not isinstance(row, str) else row
+
+
+def _with_shots(task: Task, n: int, data: Path | None, source: Source) -> Task:
+    if n == 0:
+        if data is not None:
+            raise BadRequest("--fewshot-data needs --num-fewshot, which is 0", param="fewshot_data")
+        return task
+    pool, where = _pool(task, data, source)
+    return replace(task, shots=fewshot.draw(n, pool, task.problems, name=task.name, source=where), shots_source=where)
+
+
+def _pool(task: Task, data: Path | None, source: Source) -> tuple[tuple[Problem, ...], str]:
+    """The problems that examples may be drawn from, and where they are."""
+    if data is not None:
+        return files.read(data, source.fields).problems, str(data)
+    if task.name in TRAIN:
+        rows, where = _hub_rows(TRAIN[task.name], source)
+        return rows.problems, f"train split, {where}"
+    family, _, seed = task.name.partition("@")
+    if family in arith.TEMPLATES:
+        train = f"{family}{arith.TRAIN}"
+        return arith.generate(train, int(seed), GENERATED_SHOTS), f"{train}@{seed}"
+    raise BadRequest(f"task {task.name!r} has no train split: name a file of solved problems with --fewshot-data", param="num_fewshot")

@@ -1,21 +1,31 @@
-"""Data sets of the Hugging Face hub, each at a pinned revision. Imports `datasets` only when rows are read; checks no rows."""
+"""Data sets of the Hugging Face hub, each at a pinned revision, and copies of them. Imports `datasets` only when rows are read."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evalsuite.tasks.files import Fields
+from evalsuite.tasks.files import Fields, Raw
 from redraft.errors import BadRequest
+from redraft.prompts import SOLVE_SYSTEM
 
 DEFAULT_MAX_TOKENS = 1024
 PREFIX = "hub:"
 
 
+Row = Mapping[str, Any]
+
+
 def _as_it_is(answer: object) -> object:
     return answer
+
+
+def _solution(row: Row) -> object:
+    return row.get("solution")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +46,22 @@ class HubTask:
     """The data set's configurations, one after the other."""
     gold: Callable[[object], object] = _as_it_is
     """From the answer column to the gold."""
+    worked: Callable[[Row], object] = _solution
+    """From a row to its solution in words, where it has one: what a few-shot example shows."""
+    system: str = SOLVE_SYSTEM
+    num_fewshot: int = 0
+    """Examples before the problem unless a run says otherwise: none, as chat models are measured."""
+    base_fewshot: int = 0
+    """How many the field gives to base models."""
 
 
 def _after_hashes(solution: object) -> str:
     return str(solution).rsplit("####", 1)[-1].strip().replace(",", "")
+
+
+def _before_hashes(row: Row) -> object:
+    """GSM8K's solution as a person would write it: without the marks of a calculator and the line of hashes."""
+    return re.sub(r"<<[^<>]*>>", "", str(row.get("answer"))).rsplit("####", 1)[0].strip()
 
 
 def _boxed(solution: object) -> str:
@@ -74,15 +96,16 @@ HUB: Mapping[str, HubTask] = {
         HubTask(
             "gsm8k", "grade-school word problems, test split", "openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", "test",
             Fields("question", "answer"), "MIT", 512, "gsm8k_test.jsonl", configs=("main",), gold=_after_hashes,
+            worked=_before_hashes, base_fewshot=5,
         ),
         HubTask(
             "math", "competition problems, test split, 7 subjects", "EleutherAI/hendrycks_math",
             "21a5633873b6a120296cce3e2df9d5550074f4a3", "test", Fields("problem", "solution"), "MIT", 2048, "math_test.jsonl",
-            configs=_MATH_SUBJECTS, gold=_boxed,
+            configs=_MATH_SUBJECTS, gold=_boxed, base_fewshot=4,
         ),
         HubTask(
             "math500", "500 problems of MATH", "HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", "test",
-            Fields("problem", "answer", id="unique_id"), "not stated (MATH: MIT)", 2048, "math500.jsonl",
+            Fields("problem", "answer", id="unique_id"), "not stated (MATH: MIT)", 2048, "math500.jsonl", base_fewshot=4,
         ),
         HubTask(
             "aime24", "AIME 2024 I and II", "HuggingFaceH4/aime_2024", "2fe88a2f1091d5048c0f36abc874fb997b3dd99a", "train",
@@ -98,7 +121,7 @@ HUB: Mapping[str, HubTask] = {
         ),
         HubTask(
             "minerva", "272 science problems of Minerva", "math-ai/minervamath", "ee46ddc498933b1977577953250ca5c66be64f96", "test",
-            Fields("question", "answer"), "see the data set's card", 2048, "minerva.jsonl",
+            Fields("question", "answer"), "see the data set's card", 2048, "minerva.jsonl", base_fewshot=4,
         ),
         HubTask(
             "olympiadbench", "674 olympiad problems, text only, English", "math-ai/olympiadbench",
@@ -109,23 +132,63 @@ HUB: Mapping[str, HubTask] = {
 }  # fmt: skip
 
 
-def rows(entry: HubTask) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The numbered rows of a data set, with golds in the answer column. Raises BadRequest when it cannot be loaded."""
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise BadRequest(
-            f"task {entry.name!r} comes from the hub and needs `pip install datasets`, or --data-dir with {entry.local}"
-        ) from error
+_MATH_TRAIN = replace(HUB["math"], name="math train", split="train", local="math_train.jsonl")
+
+TRAIN: Mapping[str, HubTask] = {
+    "gsm8k": replace(HUB["gsm8k"], name="gsm8k train", split="train", local="gsm8k_train.jsonl"),
+    "math": _MATH_TRAIN,
+    "math500": _MATH_TRAIN,
+}
+"""The train splits that few-shot examples are drawn from. The other data sets have none."""
+
+WORKED = "worked solution"
+"""The column that `in_terms_of` adds to a row."""
+
+
+def fields_of(entry: HubTask, reference: str | None) -> Fields:
+    """The columns of a row that `in_terms_of` made."""
+    return replace(entry.fields, solution=WORKED, reference=reference)
+
+
+def in_terms_of(entry: HubTask, row: Row) -> Row:
+    """A row of the data set with the gold in its answer column and the solution in one of its own."""
+    return {**row, entry.fields.answer: entry.gold(row.get(entry.fields.answer)), WORKED: entry.worked(row)}
+
+
+def rows(entry: HubTask, copy: Path | None = None) -> Iterator[Raw]:
+    """The numbered rows of a data set, or of the copy of it in a folder, each `in_terms_of` its entry. Raises BadRequest without it."""
     number = 0
     for config in entry.configs:
-        try:
-            found = load_dataset(entry.repo, config, split=entry.split, revision=entry.revision)
-        except (OSError, ValueError) as error:
-            raise BadRequest(f"task {entry.name!r}: {entry.repo}@{entry.revision} could not be loaded: {error}", param="task") from error
-        for row in found:
+        for row in _loaded(entry, config, copy):
             number += 1
-            yield number, {**row, entry.fields.answer: entry.gold(row.get(entry.fields.answer))}
+            yield number, in_terms_of(entry, row)
+
+
+def _loaded(entry: HubTask, config: str | None, copy: Path | None) -> Iterator[Row]:
+    try:
+        from datasets import load_dataset
+        from httpx import HTTPError
+    except ImportError as error:
+        raise BadRequest(f"task {entry.name!r} comes from the hub and needs `pip install datasets`{_instead(entry)}") from error
+    try:
+        if copy is None:
+            yield from load_dataset(entry.repo, config, split=entry.split, revision=entry.revision)
+        else:
+            inner = copy / config if config is not None and (copy / config).is_dir() else None
+            yield from load_dataset(str(inner or copy), None if inner else config, split=entry.split, streaming=True)
+    except (OSError, ValueError, HTTPError) as error:
+        where = f"{entry.repo}@{entry.revision}" if copy is None else str(copy)
+        raise BadRequest(f"task {entry.name!r}: {where} could not be loaded: {error}{_instead(entry)}", param="task") from error
+
+
+def _instead(entry: HubTask) -> str:
+    """What to do without the hub."""
+    if not entry.local:
+        return ""
+    return (
+        f". Without the hub, give --data-dir DIR, with the rows in DIR/{entry.local} (or .csv, .parquet), either with the data set's own "
+        f"columns or with `problem` and `answer`, or with a copy of the data set in DIR/{entry.repo}"
+    )
 
 
 def pinned(spec: str, fields: Fields) -> HubTask:

@@ -1,4 +1,4 @@
-"""What a task is: problems with gold answers, and where they came from. Knows neither files nor prompts."""
+"""What a task is: problems with gold answers, and where they came from. Knows no files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from redraft.prompts import SOLVE_SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,16 @@ class Problem:
     solution: str | None = None
     response: str | None = None
     """For a task of critiques: the response to judge; `answer` is then `correct` or `incorrect`."""
+    references: tuple[str, ...] = ()
+    """Texts that a response is measured against by a text metric, where they are not the gold itself. With them `answer` may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A solved example that stands before the problem in a prompt: one turn of the user, one of the assistant."""
+
+    problem: str
+    response: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +46,22 @@ class Task:
     source: str
     bad_rows: tuple[str, ...] = ()
     """What was wrong with each row that was left out, naming file, line and field."""
+    system: str = SOLVE_SYSTEM
+    """The system message that asks for an answer in the form that the checker reads."""
+    shots: tuple[Shot, ...] = ()
+    shots_source: str | None = None
+    """Where the shots were drawn from; never from the problems above."""
+
+
+def content(p: Problem) -> list[object]:
+    """What makes a problem the one it is. References are in it where there are some."""
+    return [p.id, p.problem, p.answer, p.response, *([list(p.references)] if p.references else [])]
 
 
 def fingerprint(problems: Iterable[Problem]) -> str:
-    """A content hash over ids, problems and golds, in order."""
+    """A content hash over ids, problems, golds and references, in order."""
     digest = hashlib.sha256()
     for p in problems:
-        digest.update(json.dumps([p.id, p.problem, p.answer, p.response], ensure_ascii=False).encode())
+        digest.update(json.dumps(content(p), ensure_ascii=False).encode())
         digest.update(b"\n")
     return digest.hexdigest()[:16]

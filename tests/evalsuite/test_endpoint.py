@@ -25,8 +25,20 @@ async def test_a_retry_waits_as_long_as_retry_after_says() -> None:
         answered = await endpoint.post("/solve", ASK)
         waited = time.monotonic() - begun
     assert answered.attempts == 2
-    assert waited >= 1.0
-    assert answered.latency_s < 1.0, "the latency is that of the try that succeeded"
+    assert answered.queue_s >= 1.0, "what was waited before the send that was answered"
+    assert answered.queue_s + answered.latency_s <= waited, "the latency is that of the try that succeeded"
+
+
+async def test_a_request_that_was_due_before_it_could_be_sent_has_queued_since() -> None:
+    async def script(body: Body, time: int) -> web.StreamResponse:
+        return chat(["1"])
+
+    async with ScriptedServer(script) as server, Endpoint(server.base_url, patience=QUICK) as endpoint:
+        late = await endpoint.post("/solve", ASK, due=time.perf_counter() - 60)
+        punctual = await endpoint.post("/solve", ASK)
+        early = await endpoint.post("/solve", ASK, due=time.perf_counter() + 60)
+    assert late.queue_s >= 60 > punctual.queue_s
+    assert early.queue_s == 0
 
 
 @pytest.mark.parametrize("header", ["soon", ""])
@@ -50,6 +62,8 @@ async def test_retry_after_may_be_a_date() -> None:
     from evalsuite.endpoint import _retry_after
 
     assert _retry_after(None) is None
+    assert _retry_after("1.5") == 1.5
+    assert _retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0, "a date without a zone"
     assert 50 < (_retry_after(formatdate(time.time() + 60, usegmt=True)) or 0) <= 60
     assert _retry_after(formatdate(time.time() - 60, usegmt=True)) == 0
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from evalsuite import store
-from evalsuite.endpoint import Endpoint, Patience
+from evalsuite import store, summary
+from evalsuite.endpoint import Answered, Endpoint, Patience
 from evalsuite.runner import Pace, Runner
 from evalsuite.slo import Slo
 from evalsuite.sse import Assembler
@@ -111,11 +112,41 @@ async def test_an_open_loop_does_not_wait_for_answers(tmp_path: Path) -> None:
     assert server.most_in_flight == 40
 
 
+async def test_arrivals_are_a_poisson_process_that_is_the_same_in_every_run_and_what_is_late_is_known(tmp_path: Path) -> None:
+    class Scheduled(Endpoint):
+        """Sends everything an hour late, and remembers when it was due."""
+
+        async def post(self, path: str, payload: Any, *, stream: bool = False, due: float | None = None) -> Answered:
+            assert due is not None
+            dues.append(due)
+            return await super().post(path, payload, stream=stream, due=due - 3600)
+
+    async def script(body: Body, time: int) -> web.StreamResponse:
+        return chat(["so 1"])
+
+    made, wanted = config(), task(**{f"p{i}": "1" for i in range(30)})
+    schedules = []
+    for name in ("one", "two"):
+        dues: list[float] = []
+        async with ScriptedServer(script) as server:
+            with store.opened(tmp_path / name, made) as opened:
+                async with Scheduled(server.base_url, connections=0) as endpoint:
+                    await Runner(made, wanted, endpoint, opened, FakeChecker(), Quiet(), Pace(rate=1000)).run()
+        schedules.append([due - dues[0] for due in dues])
+    assert schedules[0] == pytest.approx(schedules[1])
+    assert schedules[0] == sorted(schedules[0])
+    assert 10 < 1000 * schedules[0][-1] < 60, "about 29 thousandths of a second for 29 gaps"
+    queue = summary.of_task(made, wanted, store.load(tmp_path / "one"))["latency_s"]["queue"]
+    assert queue["n"] == 30
+    assert 3600 <= queue["p50"] <= queue["p90"] <= queue["p95"] <= queue["p99"] <= queue["max"]
+
+
 def test_an_objective_is_kept_only_when_every_time_was_seen_and_in_time() -> None:
     slo = Slo.parse("ttft=500ms, e2e=10s")
     assert slo.limits == {"ttft": 0.5, "e2e": 10.0}
     assert slo.needs_stream
     assert not Slo.parse("e2e=2.5s").needs_stream
+    assert [Slo.parse("queue=10ms").met({"queue_s": late}) for late in (0.01, 0.02)] == [True, False]
     timings = [
         {"ttft_s": 0.5, "latency_s": 10},
         {"ttft_s": 0.6, "latency_s": 1},
@@ -145,7 +176,7 @@ async def test_a_sweep_runs_each_load_in_a_folder_of_its_own(tmp_path: Path) -> 
         assert (tmp_path / "out" / "concurrency-1" / "summary.json").is_file()
         code, out, err = await run_cli(*command, "--rate", "200")
         assert code == 0, err
-        assert "rate-200" in out
+        assert re.search(r"^rate-200 .* p50 .* ms, p95 ", out, re.MULTILINE), "one line, however narrow a pipe is"
         for wrong, said in (
             (("--rate", "fast"), "could not convert"),
             ((), "either --concurrency or --rate"),

@@ -15,10 +15,13 @@ from evalsuite import report, store
 from evalsuite.commands.measure import write_summary
 from evalsuite.config import RunConfig, Sampling, Strategy
 from evalsuite.report.charts import Axis, Line, Point, histogram, scatter
+from redraft import assets
 from redraft.errors import BadRequest
+from tests import chromium
 from tests.evalsuite.scripted_server import Body, chat, failure, problem_of, run_cli
 from tests.evalsuite.test_runner import config, draft, run, solved, task
 
+BRIGHTNESS = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
 HOSTILE = "</script><script>alert(1)</script><!--data--><img src=http://x/y onerror=alert(2)> so 1"
 
 
@@ -84,23 +87,63 @@ async def test_the_page_is_one_file_that_loads_nothing_and_runs_no_text_of_a_mod
 
 async def test_katex_is_inlined_with_its_fonts_when_it_is_given(tmp_path: Path) -> None:
     dist = tmp_path / "dist"
-    for name in ("contrib", "fonts"):
-        (dist / name).mkdir(parents=True)
+    (dist / "fonts").mkdir(parents=True)
     (dist / "fonts" / "K.woff2").write_bytes(b"font")
     (dist / "katex.min.css").write_text(
         '@font-face{src:url(fonts/K.woff2) format("woff2"),url(fonts/K.ttf) format("truetype")}.k{color:red}'
     )
-    (dist / "katex.min.js").write_text("var katex = '</script>';")
     run_directory = await direct(tmp_path / "a", {"a"})
-    with pytest.raises(BadRequest, match=r"auto-render\.min\.js: no such file"):
+    with pytest.raises(BadRequest, match=r"katex\.min\.js: no such file"):
         report.inlined(dist)
-    (dist / "contrib" / "auto-render.min.js").write_text("function renderMathInElement() {}")
+    (dist / "katex.min.js").write_text("var katex = '</script>';")
     text = report.build([run_directory], report.inlined(dist))
     page = Page(text)
     assert 'src:url(data:font/woff2;base64,Zm9udA==) format("woff2")}.k{color:red}' in text
     assert "fonts/" not in text
     assert [tag for tag, _ in page.tags].count("script") == 3
-    assert "renderMathInElement() {}" in page.scripts["code"]
+    assert "var katex = '<\\/script>';" in page.scripts["code"]
+    assert "KaTeX was not there" not in page.words
+
+
+async def test_without_katex_page_and_command_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = await direct(tmp_path / "a", {"a"})
+    assert report.installed(tmp_path / "nothing") is None
+    assert "KaTeX was not there" in Page(report.build([directory], None)).words
+    monkeypatch.setattr(report, "installed", lambda: None)
+    code, out, _ = await run_cli("report", str(directory))
+    assert code == 0
+    assert assets.HOW in out
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="chromium is not installed")
+@pytest.mark.skipif(assets.flaw() is not None, reason=f"the web libraries are not installed: {assets.HOW}")
+async def test_in_a_browser_it_sets_mathematics_and_asks_nobody_in_light_and_dark(tmp_path: Path) -> None:
+    async def script(body: Body, time: int) -> web.StreamResponse:
+        return chat([HOSTILE + r" \(x^2\) costs $5 or $6, so \boxed{1}"])
+
+    directory = await made(tmp_path / "a", config(), script, a="1", b="2")
+    page_file = tmp_path / "page.html"
+    page_file.write_text(report.build([directory], report.installed()), encoding="utf-8")
+    with chromium.browser(tmp_path / "profile") as browser:
+        page = chromium.Page(browser)
+        page.look(dark=True)
+        page.go(page_file.as_uri())
+        dark = page.evaluate(BRIGHTNESS)
+        page.look(dark=False)
+        page.go(page_file.as_uri())
+        light = page.evaluate(BRIGHTNESS)
+        page.wait("document.querySelectorAll('.row').length === 2")
+        page.evaluate("document.querySelector('.row').open = true")
+        page.wait("document.querySelectorAll('.row .words .katex').length === 2")
+        shown = page.evaluate("document.querySelector('.row .words').innerText")
+        found = page.evaluate("document.querySelectorAll('main img').length")
+    assert "<img src=http://x/y onerror=alert(2)>" in shown
+    assert "costs $5 or $6, so" in shown
+    assert dark < 60
+    assert light > 200
+    assert found == 0
+    assert page.complaints == []
+    assert page.requests == [page_file.as_uri()] * 2
 
 
 async def test_every_problem_is_there_with_answer_outcome_and_reason_and_failures_too(tmp_path: Path) -> None:

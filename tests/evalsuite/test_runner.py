@@ -69,15 +69,16 @@ async def test_every_number_of_a_direct_run_by_hand(tmp_path: Path) -> None:
         problem = problem_of(body)
         if problem == "cut":
             return chat(["and then, and then"], finish="length", completion=64)
-        return chat(
-            [{"right": "so 1", "wrong": "so 2", "silent": "I cannot say", "cut off but said": "so 5"}[problem]], prompt=7, completion=3
-        )
+        finish = "length" if problem == "cut off but said" else "stop"
+        contents = {"right": "so 1", "wrong": "so 2", "silent": "I cannot say", "cut off but said": "so 5"}
+        return chat([contents[problem]], finish=finish, prompt=7, completion=3)
 
     golds = {"right": "1", "wrong": "1", "silent": "1", "cut": "1", "cut off but said": "5"}
     value, server = await run(tmp_path, config(), task(**golds), script)
     counts = value["counts"]
     assert counts == {
-        "problems": 5, "graded": 5, "right": 2, "wrong": 1, "no_answer": 1, "truncated": 1, "infrastructure_failures": 0, "responses": 5,
+        "problems": 5, "graded": 5, "right": 2, "wrong": 1, "no_answer": 1, "truncated": 1, "no_gold": 0, "infrastructure_failures": 0,
+        "responses": 5, "truncated_responses": 2,
     }  # fmt: skip
     assert value["accuracy"]["value"] == 0.4, "a model that gives no answer is wrong, not missing"
     assert (value["accuracy"]["n"], value["accuracy"]["method"]) == (5, "wilson")

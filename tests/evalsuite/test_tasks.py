@@ -115,7 +115,7 @@ def test_a_named_task_is_read_from_the_data_dir(tmp_path: Path) -> None:
 
 
 def test_unknown_tasks_and_files_are_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match=r"neither a \.jsonl or \.csv file, nor hub:.*, nor one of redraft-arith"):
+    with pytest.raises(BadRequest, match=r"neither a \.jsonl, \.csv or \.parquet file, nor hub:.*, nor one of redraft-arith"):
         load("gsm9k")
     with pytest.raises(BadRequest, match="no such file"):
         load(str(tmp_path / "none.jsonl"))

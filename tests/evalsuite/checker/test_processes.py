@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -107,15 +108,20 @@ def test_a_forked_child_has_its_own_workers() -> None:
     assert workers() == before, "the child must not end its parent's workers"
 
 
-def test_a_worker_over_its_wall_limit_is_killed_and_replaced() -> None:
-    pool = Pool(size=1, limit_s=0.001)
-    try:
-        reply = pool.ask(*SYMBOLIC)
-        assert (reply.state, reply.reason) == ("open", "stopped after 0.001 s")
-        pool.limit_s = 30.0
-        assert pool.ask(*SYMBOLIC).state == "equal"
-    finally:
-        pool.close()
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Pool]:
+    """A pool of one worker, so that a replaced one is seen."""
+    pool = Pool(size=1, limit_s=30.0)
+    yield pool
+    pool.close()
+
+
+def test_a_worker_over_its_wall_limit_is_killed_and_replaced(alone: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(alone, "limit_s", 0.001)
+        reply = alone.ask(*SYMBOLIC)
+    assert (reply.state, reply.reason) == ("open", "stopped after 0.001 s")
+    assert alone.ask(*SYMBOLIC).state == "equal"
 
 
 def test_what_no_layer_decides_is_an_abstention() -> None:
@@ -134,32 +140,34 @@ def test_a_worker_limits_its_memory() -> None:
     assert done.stdout == f"({MEMORY_BYTES}, {MEMORY_BYTES})"
 
 
-def test_a_dead_worker_is_replaced() -> None:
-    pool = Pool(size=1)
-    try:
-        assert pool.ask(*SYMBOLIC).state == "equal"
-        for worker in pool._free:
-            worker.process.kill()
-            worker.process.wait()
-        assert pool.ask(*SYMBOLIC).state == "open"
-        assert pool.ask(*SYMBOLIC).state == "equal"
-    finally:
-        pool.close()
+def test_a_dead_worker_is_replaced(alone: Pool) -> None:
+    assert alone.ask(*SYMBOLIC).state == "equal"
+    for worker in alone._free:
+        worker.process.kill()
+        worker.process.wait()
+    assert alone.ask(*SYMBOLIC).state == "open"
+    assert alone.ask(*SYMBOLIC).state == "equal"
 
 
-@pytest.mark.parametrize("ending", ["", "close()\n", "gc.collect()\n"])
-def test_nothing_is_left_at_the_end_of_the_interpreter(ending: str) -> None:
+def test_nothing_is_left_at_the_end_of_the_interpreter() -> None:
     program = (
         "import gc, os\n"
         "from evalsuite.checker import is_equal, close, _pool\n"
         f"assert is_equal({SYMBOLIC[0]!r}, {SYMBOLIC[1]!r})\n"
-        "print(*[worker.process.pid for worker in _pool()._free])\n" + ending
+        "print(*[worker.process.pid for worker in _pool()._free])\n"
     )
-    done = subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", program], check=True, capture_output=True, text=True)
-    assert done.stderr == ""
-    for pid in done.stdout.split():
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(pid), 0)
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c"]
+    endings = [
+        subprocess.Popen([*command, program + ending], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for ending in ("", "close()\n", "gc.collect()\n")
+    ]
+    for process in endings:
+        out, err = process.communicate()
+        assert (process.returncode, err) == (0, "")
+        assert out.split()
+        for pid in out.split():
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(pid), 0)
 
 
 def test_close_may_be_called_twice_and_the_checker_goes_on() -> None:
@@ -168,4 +176,3 @@ def test_close_may_be_called_twice_and_the_checker_goes_on() -> None:
     close()
     gc.collect()
     assert is_equal(*SYMBOLIC)
-    close()
