@@ -85,9 +85,9 @@ def fit(judged: Sequence[Judged]) -> Report:
     )
 
 
-def from_json(found: Mapping[str, Any]) -> Calibration:
+def from_json(found: object) -> Calibration:
     """The calibration of a report's JSON. Raises ValueError for anything else."""
-    if found.get("schema") != SCHEMA or not isinstance(found.get("calibration"), Mapping):
+    if not isinstance(found, Mapping) or found.get("schema") != SCHEMA or not isinstance(found.get("calibration"), Mapping):
         raise ValueError(f"expected a calibration of schema {SCHEMA}")
     rates = found["calibration"]
     try:

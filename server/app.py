@@ -7,31 +7,42 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, make_asgi_app
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from evalsuite import checker
 from redraft.errors import RedraftError
 from redraft.remote import RemoteEngine
 from server import errors, ready, services
+from server.adapters.leases import AdapterNames
 from server.admission import Admission
-from server.auth import ApiKeys, BodyLimit
+from server.auth import OPEN_PATHS, ApiKeys, BodyLimit
 from server.config import ServeSettings
-from server.routes import critique, health, proxy, solve
+from server.routes import adapters, critique, health, metrics, proxy, solve, web
 from server.telemetry import Telemetry
+from server.tracing import TraceContext
+from server.web import load as load_pages
 
 CATALOG_TTL_S = 2.0
 
 
-def attach_routes(app: FastAPI, settings: ServeSettings) -> None:
-    """The loop's routes and the guards in front of every route of `app`."""
+def attach_routes(app: FastAPI, settings: ServeSettings, *, docs: bool = False) -> None:
+    """The loop's routes, the playground, and the guards in front of every route of `app`; with `docs`, our page of the API docs."""
+    pages = load_pages()
     app.include_router(solve.router)
     app.include_router(critique.router)
     app.include_router(health.router)
+    app.include_router(adapters.router)
+    app.include_router(web.playground(pages))
+    if docs:
+        app.include_router(web.docs(pages))
     app.add_exception_handler(RedraftError, errors.handle)
+    if settings.otlp_endpoint is not None:
+        app.add_middleware(TraceContext)
+    app.add_middleware(AdapterNames)
     app.add_middleware(BodyLimit, limit=settings.limits.body_bytes)
     if settings.api_key:
-        app.add_middleware(ApiKeys, keys=settings.api_key)
+        app.add_middleware(ApiKeys, keys=settings.api_key, open_paths=OPEN_PATHS | pages.paths)
 
 
 def standalone(settings: ServeSettings) -> FastAPI:
@@ -47,15 +58,16 @@ def standalone(settings: ServeSettings) -> FastAPI:
         yield
         task.cancel()
         await engine.aclose()
+        await asyncio.to_thread(parts.tracing.close)
         checker.close()
 
-    app = FastAPI(title="Redraft", lifespan=lifespan)
+    app = FastAPI(title="Redraft", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(HTTPException, errors.handle_http)
     admission = Admission(running=settings.limits.loops, waiting=settings.limits.waiting)
     services.assemble(
         app.state, settings, engine, catalog_ttl_s=CATALOG_TTL_S, telemetry=Telemetry(admission, registry), admission=admission
     )
-    attach_routes(app, settings)
-    app.mount("/metrics", make_asgi_app(registry))
+    attach_routes(app, settings, docs=True)
+    metrics.attach(app, registry)
     app.include_router(proxy.router)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,14 +19,15 @@ POLICY_VIOLATION = 1008
 
 
 class ApiKeys:
-    """Asks for `Authorization: Bearer KEY` everywhere but at the probes. Keys are kept hashed and compared in constant time."""
+    """Asks for `Authorization: Bearer KEY` everywhere but at `open_paths`. Keys are kept hashed and compared in constant time."""
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Sequence[str], open_paths: Collection[str] = OPEN_PATHS) -> None:
         self.app = app
+        self._open = frozenset(open_paths)
         self._hashes = [hashlib.sha256(key.encode()).digest() for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in {"http", "websocket"} and scope.get("method") != "OPTIONS" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] in {"http", "websocket"} and scope.get("method") != "OPTIONS" and scope["path"] not in self._open:
             fault = self._fault(Headers(scope=scope).get("authorization"))
             if fault is not None and scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": fault.message})

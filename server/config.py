@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from redraft import calibration
 from redraft.errors import BadRequest
 from redraft.loop import LoopOptions
 from redraft.types import Calibration
@@ -55,16 +56,50 @@ class Limits(BaseModel):
 
 
 class CalibrationSetting(BaseModel):
-    """A critic's measured rates, as `calibrations: {NAME: {tpr: ..., fpr: ..., n: ...}}`."""
+    """A critic's measured rates, as `calibrations: {NAME: {tpr: ..., fpr: ..., n: ..., threshold: ...}}`."""
 
     model_config = ConfigDict(extra="forbid")
 
     tpr: float = Field(ge=0, le=1)
     fpr: float = Field(ge=0, le=1)
     n: int = Field(ge=1)
+    threshold: float = Field(0.5, ge=0, le=1)
+    """The belief from which a response is called correct."""
+
+    @classmethod
+    def read(cls, path: Path) -> CalibrationSetting:
+        """What `redraft calibrate` wrote. Raises BadRequest that names the file."""
+        try:
+            found = calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise BadRequest(f"{path}: {error}", param="calibrations") from error
+        return cls(tpr=found.tpr, fpr=found.fpr, n=found.n, threshold=found.threshold)
 
     def calibration(self) -> Calibration:
-        return Calibration(self.tpr, self.fpr, self.n)
+        return Calibration(self.tpr, self.fpr, self.n, self.threshold)
+
+
+class AdapterSettings(BaseModel):
+    """Adapters that are loaded while the server runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    roots: list[Path] = []
+    """Folders that adapters may come from, besides `adapters-in` in REDRAFT_HOME. Absolute paths."""
+    file: Path | None = None
+    """A file that declares which adapters are served; they follow it."""
+    reconcile_s: float = Field(3.0, gt=0)
+    """Seconds between two looks at that file."""
+    require_manifest: bool = False
+    """Refuse a plain PEFT folder, which has no manifest."""
+    max_bytes: int = Field(1 << 30, ge=1024)
+    """A larger adapter is refused."""
+    wait_s: float = Field(60.0, ge=0)
+    """Seconds that a load waits for a slot of the engine to come free."""
+    keep_days: float = Field(30.0, ge=0)
+    """Copies that no server has used for so long are deleted at a start."""
+    folder: Path | None = None
+    """Where copies and aliases are kept; none: `adapters` in REDRAFT_HOME."""
 
 
 class ServeSettings(BaseSettings):
@@ -94,6 +129,7 @@ class ServeSettings(BaseSettings):
     """Seconds of silence after which a stream gets an SSE comment."""
     loop: LoopDefaults = LoopDefaults()
     limits: Limits = Limits()
+    adapters: AdapterSettings = AdapterSettings()
     calibrations: dict[str, CalibrationSetting] = {}
     vllm: dict[str, Any] = {}
     """vLLM flags, by their names without the dashes."""

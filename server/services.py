@@ -13,12 +13,15 @@ from evalsuite import checker as answers
 from redraft.engine import Engine
 from redraft.errors import ModelNotFound
 from redraft.types import Calibration
+from server.adapters import leases
+from server.adapters import names as adapter_names
+from server.adapters.parts import Adapters
 from server.admission import Admission
-from server.config import ServeSettings
+from server.config import CalibrationSetting, ServeSettings
 from server.telemetry import Telemetry
+from server.tracing import Tracing, exporting
 
-LOOP_SUFFIX = ":loop"
-"""`NAME:loop` is the model NAME inside the loop, for clients that only speak chat."""
+LOOP_SUFFIX = adapter_names.LOOP_SUFFIX
 
 
 class AnswerChecker:
@@ -32,10 +35,11 @@ class AnswerChecker:
 
 
 class Catalog:
-    """The models an engine serves, asked at most once every `ttl_s` seconds."""
+    """The models an engine serves, asked at most once every `ttl_s` seconds. Adapters of the registry are shown by their aliases."""
 
-    def __init__(self, engine: Engine, *, ttl_s: float) -> None:
+    def __init__(self, engine: Engine, *, ttl_s: float, adapters: Adapters | None = None) -> None:
         self._engine = engine
+        self._adapters = adapters
         self._ttl_s = ttl_s
         self._names: list[str] = []
         self._until = 0.0
@@ -55,8 +59,15 @@ class Catalog:
             return names[0]
         plain = name.removesuffix(LOOP_SUFFIX)
         if plain not in names:
-            raise ModelNotFound(f"the model `{name}` does not exist; served are {', '.join(names)}", param=param)
+            raise ModelNotFound(f"the model `{name}` does not exist; served are {', '.join(self.shown(names))}", param=param)
         return plain
+
+    def shown(self, names: list[str]) -> list[str]:
+        """The engine's names, with aliases in place of the revisions behind them."""
+        if self._adapters is None:
+            return names
+        registry = self._adapters.registry
+        return [name for name in names if not registry.is_revision(name)] + list(registry.aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +78,47 @@ class Services:
     checker: AnswerChecker
     admission: Admission
     telemetry: Telemetry
+    tracing: Tracing
+    adapters: Adapters | None
 
-    async def models_of(self, model: str | None, critic: str | None) -> tuple[str, str]:
+    def default_critic(self, request: Request) -> str | None:
+        """The settings' critic; an alias as the revision that answers in this request."""
+        named = self.settings.critic
+        return None if named is None else leases.revision_of(request.scope, named)
+
+    async def models_of(self, request: Request, model: str | None, critic: str | None) -> tuple[str, str]:
         """The served names of the solver and of its critic (the settings' one, else the solver itself)."""
         solver = await self.catalog.resolve(model)
-        wanted = critic or self.settings.critic
+        wanted = critic or self.default_critic(request)
         return solver, solver if wanted is None else await self.catalog.resolve(wanted, param="critic")
 
     def calibration_of(self, critic: str) -> Calibration | None:
-        found = self.settings.calibrations.get(critic)
+        """Of an adapter's revision: what the settings say of it, then of its alias, then what lay beside its weights."""
+        known = self.settings.calibrations
+        found = known.get(critic) or known.get(critic.partition("@")[0])
+        if found is None and self.adapters is not None and (brought := self.adapters.registry.calibration_of(critic)) is not None:
+            found = CalibrationSetting.model_validate(brought)
         return None if found is None else found.calibration()
 
 
 def assemble(
-    state: State, settings: ServeSettings, engine: Engine, *, catalog_ttl_s: float, telemetry: Telemetry, admission: Admission
+    state: State,
+    settings: ServeSettings,
+    engine: Engine,
+    *,
+    catalog_ttl_s: float,
+    telemetry: Telemetry,
+    admission: Admission,
+    adapters: Adapters | None = None,
 ) -> Services:
-    services = Services(settings, engine, Catalog(engine, ttl_s=catalog_ttl_s), AnswerChecker(), admission, telemetry)
+    tracing = exporting(settings.otlp_endpoint, engine="vllm" if settings.engine_url is None else "openai")
+    for critic, setting in settings.calibrations.items():
+        telemetry.calibrated(critic, setting.calibration())
+    if adapters is not None:
+        telemetry.adapters.watch(adapters)
+        telemetry.canaries(lambda alias: None if (route := adapters.registry.route(alias)) is None else route.canary)
+    catalog = Catalog(engine, ttl_s=catalog_ttl_s, adapters=adapters)
+    services = Services(settings, engine, catalog, AnswerChecker(), admission, telemetry, tracing, adapters)
     state.redraft = services
     return services
 

@@ -17,6 +17,7 @@ import evalsuite.cli
 import server.cli
 import trainer.cli
 import trainer.config
+import trainer.plan
 from redraft.errors import BY_STATUS
 from redraft.types import Stop
 from server import config
@@ -91,7 +92,7 @@ def parse(words: list[str], patch: pytest.MonkeyPatch, directory: Path) -> int:
     """The exit code of a command line whose command does nothing. The files that it names are there."""
     patch.chdir(directory)
     for word in words:
-        if re.fullmatch(r"[\w./-]+\.(?:jsonl|csv|yaml)", word):
+        if re.fullmatch(r"[\w./-]+\.(?:jsonl?|csv|yaml)", word):
             (directory / word).parent.mkdir(parents=True, exist_ok=True)
             (directory / word).touch()
     command = COMMANDS[words[0]]
@@ -134,6 +135,8 @@ def test_yaml_examples_are_accepted(page: Path, tmp_path: Path) -> None:
         example.write_text(block.text, encoding="utf-8")
         if "method" in yaml.safe_load(block.text):
             trainer.config.load(example)
+        elif "workdir" in yaml.safe_load(block.text):
+            trainer.plan.load(example)
         else:
             config.load(example, {})
 

@@ -31,9 +31,9 @@ def install(say: Say, dist: Path = assets.DIST) -> None:
         raise NotInstalled(f"npm is not there: without it there is no playground; all else works. With it: {assets.HOW}")
     say("web libraries, from the lock by npm")
     with tempfile.TemporaryDirectory(prefix="redraft-assets-") as place:
-        packages = _packages(npm, Path(place))
+        chosen = list(_chosen(_packages(npm, Path(place))))
         shutil.rmtree(dist, ignore_errors=True)
-        for file, name in _chosen(packages):
+        for file, name in chosen:
             (dist / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, dist / name)
     home.seal(dist, source=assets.source())

@@ -1,4 +1,4 @@
-"""What `redraft solve` and `redraft critique` share: where the server is, and its event stream as records."""
+"""What the commands that talk to a server share: where it is, its event stream as records, and plain requests."""
 
 from __future__ import annotations
 
@@ -40,6 +40,22 @@ def events(server: str, path: str, body: dict[str, Any]) -> Iterator[dict[str, A
                 yield record
     except httpx.TransportError as error:
         raise EngineUnavailable(f"no server at {root} ({type(error).__name__}): start one with `redraft serve`") from error
+
+
+def call(server: str, method: str, path: str, body: dict[str, Any] | None = None, *, timeout_s: float | None = None) -> Any:
+    """One request and its JSON reply. Raises the typed error the server answered."""
+    key = os.environ.get("REDRAFT_API_KEY") or os.environ.get("OPENAI_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    root = api_root(server)
+    try:
+        reply = httpx.request(
+            method, root + path, json=body, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=False
+        )
+    except httpx.TransportError as error:
+        raise EngineUnavailable(f"no server at {root} ({type(error).__name__}): start one with `redraft serve`") from error
+    if reply.is_error:
+        raise error_of(reply.status_code, _json(reply.content))
+    return reply.json()
 
 
 def _json(body: bytes) -> Any:

@@ -13,6 +13,9 @@ from server.config import ServeSettings, vllm_flags
 
 PLUGINS = ("redraft", "redraft_engine")
 MAX_LORA_RANK = 64
+ADAPTER_SLOTS = 8
+"""Adapters that are held in memory at once, besides those of `--lora-modules`, where vLLM is not told."""
+RESOLVERS = ("lora_filesystem_resolver", "lora_hf_hub_resolver")
 DEFAULT_MODEL_TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 """How the default model's tool calls are read. For any other model vLLM wants to be told, and so do we."""
 
@@ -20,6 +23,9 @@ DEFAULT_MODEL_TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "herme
 def prepare_environment(settings: ServeSettings, *, cpu: bool) -> None:
     """Set what vLLM reads from the environment before it is imported. What the user has set stays."""
     named = [p for p in os.environ.get("VLLM_PLUGINS", "").split(",") if p]
+    if any(resolver in named for resolver in RESOLVERS):
+        raise BadRequest("VLLM_PLUGINS: vLLM's LoRA resolvers load what a request names, unchecked; use /adapters", param="VLLM_PLUGINS")
+    os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "0"  # its routes are ours, behind admission
     os.environ["VLLM_PLUGINS"] = ",".join(dict.fromkeys([*PLUGINS, *named]))
     defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
     if cpu:
@@ -64,6 +70,8 @@ def serve(settings: ServeSettings, model: Path | str, flags: list[str]) -> None:
         raise BadRequest(f"MODEL comes first: redraft serve {args.model_tag or args.model} ...", param="model")
     if args.api_key:
         raise BadRequest("--api-key belongs before vLLM's flags: it guards the loop's routes too", param="api_key")
+    if args.enable_lora and args.max_cpu_loras is None:
+        args.max_cpu_loras = max(args.max_loras, ADAPTER_SLOTS) + len(args.lora_modules or ())
     validate_parsed_serve_args(args)
     keys = [*settings.api_key, *filter(None, [os.environ.pop("VLLM_API_KEY", None)])]
     args.redraft = settings.model_copy(update={"api_key": keys})

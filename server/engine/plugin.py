@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -17,15 +18,19 @@ from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion import api_router as vllm_chat
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
+from vllm.v1.metrics.prometheus import get_prometheus_registry
 
+from redraft import calibration
 from redraft.errors import RedraftError
 from server import ready, services
+from server.adapters.parts import Adapters
 from server.admission import Admission
 from server.app import attach_routes
-from server.config import ServeSettings
+from server.config import CalibrationSetting, ServeSettings
+from server.engine import adapters as host
 from server.engine.chat import VllmEngine
 from server.errors import response_of
-from server.routes import chat
+from server.routes import adapters, chat, metrics
 from server.telemetry import Telemetry
 
 CATALOG_TTL_S = 0.0
@@ -36,6 +41,16 @@ def settings_of(args: Namespace) -> ServeSettings:
     """What `redraft serve` put there; under a bare vLLM server, the environment's."""
     found = getattr(args, "redraft", None)
     return found if isinstance(found, ServeSettings) else ServeSettings()
+
+
+def with_calibrations(settings: ServeSettings, args: Namespace) -> ServeSettings:
+    """The settings with what `redraft calibrate` put beside the weights of `--lora-modules`; what the settings say themselves wins."""
+    found = {}
+    for module in args.lora_modules or ():
+        path = Path(module.path) / calibration.FILE
+        if path.is_file():
+            found[module.name] = CalibrationSetting.read(path)
+    return settings.model_copy(update={"calibrations": found | settings.calibrations})
 
 
 def within(settings: ServeSettings, context: int) -> ServeSettings:
@@ -55,14 +70,26 @@ class RedraftEndpoints:
         attach_routes(app, settings_of(app.state.args))
         _wrap_chat(app)
         _wrap_models(app)
+        app.include_router(adapters.vllm_router)
+        metrics.attach(app, get_prometheus_registry())
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
-        settings = within(settings_of(args), state.vllm_config.model_config.max_model_len)
+        settings = within(with_calibrations(settings_of(args), args), state.vllm_config.model_config.max_model_len)
         limits = settings.limits
         admission = Admission(running=limits.loops, waiting=limits.waiting)
+        telemetry = Telemetry(admission)
+        hosted = host.build(state, args, settings, telemetry.adapters)
         parts = services.assemble(
-            state, settings, VllmEngine(state), catalog_ttl_s=CATALOG_TTL_S, telemetry=Telemetry(admission), admission=admission
+            state,
+            settings,
+            VllmEngine(state),
+            catalog_ttl_s=CATALOG_TTL_S,
+            telemetry=telemetry,
+            admission=admission,
+            adapters=hosted,
         )
+        if hosted is not None:
+            state.redraft_reconciler = await hosted.start()
         state.redraft_announcement = asyncio.create_task(ready.announce(parts, host=args.host, port=args.port, tls=bool(args.ssl_certfile)))
 
 
@@ -81,7 +108,19 @@ def _wrap_chat(app: FastAPI) -> None:
 def _wrap_models(app: FastAPI) -> None:
     @app.get("/v1/models", tags=["OpenAI"], response_model=None)
     async def show_available_models(raw_request: Request) -> Response:
-        """The served models and adapters, and each once more as `NAME:loop`."""
+        """The served models and adapters, each once more as `NAME:loop`, and the adapters' revisions."""
         listed: dict[str, Any] = (await raw_request.app.state.openai_serving_models.show_available_models()).model_dump()
-        loops = [{**model, "id": model["id"] + services.LOOP_SUFFIX, "parent": model["id"]} for model in listed["data"]]
-        return JSONResponse({**listed, "data": [*listed["data"], *loops]})
+        named, revisions = _by_alias(listed["data"], services.of(raw_request).adapters)
+        loops = [{**model, "id": model["id"] + services.LOOP_SUFFIX, "parent": model["id"]} for model in named]
+        return JSONResponse({**listed, "data": [*named, *revisions, *loops]})
+
+
+def _by_alias(cards: list[dict[str, Any]], hosted: Adapters | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Models, static adapters and aliases; then the revisions that may be asked for by name."""
+    if hosted is None:
+        return cards, []
+    registry = hosted.registry
+    by_id = {card["id"]: card for card in cards}
+    plain = [card for card in cards if not registry.is_revision(card["id"])]
+    aliases = [{**by_id[current], "id": alias} for alias, current in registry.aliases.items() if current in by_id]
+    return [*plain, *aliases], [by_id[revision.name] for revision in registry.serving() if revision.name in by_id]

@@ -123,7 +123,7 @@ async def chat_loop(body: object, request: Request) -> Response:
     """Answer a chat request for `NAME:loop`. Raises typed errors before anything is sent."""
     asked = parse(body)
     parts = services.of(request)
-    model, critic = await parts.models_of(asked.model, asked.critic)
+    model, critic = await parts.models_of(request, asked.model, asked.critic)
     options = asked.options(parts.settings.loop, parts.settings.limits)
     messages: list[Message] = [m.message() for m in asked.messages]
     loop.last_problem(messages)

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from redraft.critic import CriticCall, Judgement
-from redraft.errors import RedraftError
 from redraft.types import Critique, Stage
 from server import services, stream
 from server.errors import Route
+from server.observe import watching
 from server.routes import schema
 from server.services import Services
 
@@ -31,16 +31,16 @@ async def _judge(parts: Services, body: schema.CritiqueRequest, critic: str, tel
         tell(text)
 
     call = CriticCall(parts.engine, model=critic, max_tokens=body.max_tokens or parts.settings.loop.critique_tokens)
-    try:
+    with watching(parts.telemetry, parts.tracing, route="critique", model=critic, critic=critic) as watch:
         async with parts.admission.place():
-            judgement = await call.run(body.problem, body.response, on_text)
-    except RedraftError as error:
-        parts.telemetry.failure(route="critique", kind=error.type)
-        raise
-    finally:
-        seconds = time.monotonic() - started
-        parts.telemetry.call(Stage.CRITIQUE, model=critic, seconds=seconds, usage=call.usage)
-    parts.telemetry.verdict(Critique(0, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason), critic=critic)
+            watch.admitted()
+            begun = time.monotonic()
+            try:
+                judgement = await call.run(body.problem, body.response, on_text)
+            finally:
+                watch.call(Stage.CRITIQUE, time.monotonic() - begun, call.usage)
+        watch.judged(Critique(0, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason))
+    seconds = time.monotonic() - started
     timing = {"wall_s": round(seconds, 6), "ttft_s": round(first[0], 6) if first else None}
     return _body(judgement, critic) | {"usage": schema.usage_body(call.usage), "timing": timing}
 
@@ -65,7 +65,7 @@ async def critique(body: schema.CritiqueRequest, request: Request) -> Response:
     `model` may be any served model or adapter. With `stream`: events `critique.text`, and the whole answer as `result`.
     """
     parts = services.of(request)
-    critic = await parts.catalog.resolve(body.model or parts.settings.critic)
+    critic = await parts.catalog.resolve(body.model or parts.default_critic(request))
 
     async def job(send: stream.Send) -> None:
         def tell(text: str) -> None:

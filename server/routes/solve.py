@@ -65,7 +65,7 @@ async def solve(body: schema.SolveRequest, request: Request) -> Response:
     With `stream` the answer is a stream of server-sent events `step.started`, `step.text`, `step.ended`, `vote` and, last, `result`.
     """
     parts = services.of(request)
-    model, critic = await parts.models_of(body.model, body.critic)
+    model, critic = await parts.models_of(request, body.model, body.critic)
     options = body.loop.options(parts.settings.loop, parts.settings.limits)
     messages = body.conversation()
     loop.last_problem(messages)

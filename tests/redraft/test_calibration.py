@@ -71,6 +71,7 @@ def test_a_report_is_read_back() -> None:
     [
         {},
         {"schema": 2},
+        [1],
         {"schema": 1, "calibration": {"tpr": 1}},
         {"schema": 1, "calibration": {"tpr": 2, "fpr": 0, "n": 1, "threshold": 0.5}},
     ],

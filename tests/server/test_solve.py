@@ -252,7 +252,7 @@ async def test_a_loop_whose_client_left_is_counted(serve: Serve) -> None:
         await asyncio.sleep(0.1)
         task.cancel()
     async with asyncio.timeout(5), served.client(follow_redirects=True) as client:
-        while 'redraft_stage_seconds_count{model="scripted",stage="solve"} 2.0' not in (await client.get("/metrics")).text:
+        while 'redraft_stage_seconds_count{model="scripted",stage="solve",track="stable"} 2.0' not in (await client.get("/metrics")).text:
             await asyncio.sleep(0.02)
 
 
@@ -268,8 +268,8 @@ async def test_series_of_the_loop_are_exposed(serve: Serve) -> None:
     await post(served, "/solve", {"problem": "x", "model": "junk" * 10})
     async with served.client(follow_redirects=True) as client:
         text = (await client.get("/metrics")).text
-    assert 'redraft_stage_seconds_count{model="scripted",stage="critique"} 2.0' in text
+    assert 'redraft_stage_seconds_count{model="scripted",stage="critique",track="stable"} 2.0' in text
     assert 'redraft_loops_total{critic="uncalibrated",stop="rounds"} 1.0' in text
-    assert 'redraft_verdicts_total{critic="scripted",verdict="correct"} 2.0' in text
+    assert 'redraft_verdicts_total{critic="scripted",track="stable",verdict="correct"} 2.0' in text
     assert 'redraft_stage_tokens_total{kind="generated",model="scripted",stage="solve"}' in text
     assert "junk" not in text
