@@ -1,6 +1,7 @@
-"""The adapter's folder: weights, configuration, manifest and model card, complete or not there at all.
+"""What training leaves: weights, configuration, manifest and model card in a folder that is complete or not there at all.
 
-`content_sha256` covers the two files that a server loads: equal hashes are equal adapters, whatever run made them.
+That is an adapter's folder, or a model's where all weights were trained. `content_sha256` covers the files that a server loads: equal
+hashes are equal adapters (or models), whatever run made them.
 """
 
 from __future__ import annotations
@@ -33,19 +34,28 @@ def existing(output: Path, run: str) -> dict[str, Any] | None:
 
 
 def write(staged: Path, output: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Complete the adapter in `staged` and move it to `output` in one step."""
-    _settle_config(staged / CONFIG, manifest["base"]["model"])
-    files = {name: sha256(staged / name) for name in (CONFIG, WEIGHTS)}
+    """Complete the adapter or the model in `staged` and move it to `output` in one step."""
+    if (staged / CONFIG).is_file():
+        _settle_config(staged / CONFIG, manifest["base"]["model"])
+    files = {name: sha256(staged / name) for name in _served(staged)}
     manifest = {"schema": SCHEMA, **manifest, "files": files, "content_sha256": digest(files)}
-    (staged / WEIGHTS).chmod(0o644)
     for extra in staged.iterdir():
         if extra.name not in files:
             shutil.rmtree(extra) if extra.is_dir() else extra.unlink()
+        elif extra.suffix == ".safetensors":
+            extra.chmod(0o644)
     records.write_atomic(staged / CARD, card(manifest))
     records.write_atomic(staged / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
     output.parent.mkdir(parents=True, exist_ok=True)
     staged.rename(output)
     return manifest
+
+
+def _served(staged: Path) -> list[str]:
+    """The files that a server loads."""
+    if (staged / CONFIG).is_file():
+        return [CONFIG, WEIGHTS]
+    return sorted(path.name for path in staged.iterdir() if path.is_file() and path.name != CARD)
 
 
 def _settle_config(path: Path, base: str) -> None:
@@ -64,13 +74,13 @@ def card(manifest: Mapping[str, Any]) -> str:
     data = "\n".join(f"- `{Path(source['path']).name}` (sha256 `{source['sha256'][:12]}`)" for source in manifest["data"])
     return f"""---
 base_model: {manifest["base"]["model"]}
-library_name: peft
-tags: [lora, {manifest["method"]}]
+library_name: {"transformers" if config["lora"] is None else "peft"}
+tags: [{manifest["method"] if config["lora"] is None else f"lora, {manifest['method']}"}]
 ---
 
 # {manifest["name"]}
 
-A LoRA adapter (rank {config["lora"]["rank"]}, {manifest["method"]}) for `{manifest["base"]["model"]}`.
+{_kind(manifest)}
 Content `{manifest["content_sha256"][:12]}`, seed {config["seed"]}, {manifest["examples"]} examples,
 {manifest["trained_tokens"]} trained tokens an epoch.
 
@@ -86,14 +96,29 @@ The manifest beside this file has the whole configuration and all hashes.
 """
 
 
+def _kind(manifest: Mapping[str, Any]) -> str:
+    lora, method, base = manifest["config"]["lora"], manifest["method"], manifest["base"]["model"]
+    if lora is None:
+        return f"All weights of `{base}`, trained ({method})."
+    return f"A LoRA adapter (rank {lora['rank']}, {method}) for `{base}`."
+
+
 def check_weights(path: Path) -> None:
-    """Only what vLLM loads, and only numbers that are finite."""
+    """Of an adapter: only what vLLM loads, and only numbers that are finite."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as weights:
+        foreign = [name for name in weights.keys() if ".lora_" not in name]  # noqa: SIM118 (it is no mapping)
+    if foreign:
+        raise BadRun(f"the adapter holds weights that cannot be served: {', '.join(foreign[:3])}")
+    check_finite(path)
+
+
+def check_finite(path: Path) -> None:
+    """Raise `Diverged` where a weight is no number."""
     from safetensors.torch import load_file
 
     weights = load_file(path)
-    foreign = [name for name in weights if ".lora_" not in name]
-    if foreign:
-        raise BadRun(f"the adapter holds weights that cannot be served: {', '.join(foreign[:3])}")
     broken = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
     if broken:
         raise Diverged(

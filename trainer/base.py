@@ -30,6 +30,13 @@ def base_folder(model: str) -> Path:
     return Path(snapshot_download(model, allow_patterns=patterns))
 
 
+def base_dtype(folder: Path) -> Any:
+    """The torch dtype in which the base model's weights are stored."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder).dtype
+
+
 def load_renderer(folder: Path) -> Renderer:
     """The base model's tokenizer, and all tokens at which a server stops."""
     from transformers import AutoTokenizer

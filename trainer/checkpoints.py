@@ -8,7 +8,9 @@ from pathlib import Path
 
 from trainer.runs import claim
 
-FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors")
+FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+WEIGHTS = "*.safetensors"
+"""An adapter's, or a model's in one file or several."""
 OWNER = "run.json"
 
 
@@ -21,7 +23,8 @@ def last_checkpoint(work: Path) -> Path | None:
     """The newest checkpoint that is whole; one that a kill cut short is removed."""
     found = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for checkpoint in found:
-        if all((checkpoint / name).is_file() for name in FILES) and _readable(checkpoint / "trainer_state.json"):
+        there = all((checkpoint / name).is_file() for name in FILES) and any(checkpoint.glob(WEIGHTS))
+        if there and _readable(checkpoint / "trainer_state.json"):
             return checkpoint
         shutil.rmtree(checkpoint)
     return None

@@ -7,10 +7,11 @@ import sys
 import typer
 
 from redraft.errors import RedraftError
-from trainer.commands import data, train
+from trainer.commands import data, evaluate, publish, run, train
 
 app = typer.Typer(help="Verified critiques in, a better critic out.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-for command in (data.sample, data.solutions, data.inject, data.critique, data.verify, data.select, train.preview, train.fit):
+STAGES = (data.sample, data.solutions, data.inject, data.critique, data.verify, data.select, train.preview, train.fit)
+for command in (*STAGES, evaluate.evaluate, publish.publish, run.run):
     app.command()(command)
 
 

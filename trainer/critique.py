@@ -11,19 +11,21 @@ from rich.console import Console
 from rich.progress import track
 
 from redraft import records
+from trainer import tables
 from trainer.checking import Checker
 from trainer.judge import Key
-from trainer.origin import digest, sha256
+from trainer.origin import digest
 from trainer.responses import Failed, Response, read
 from trainer.runs import claim_output, done
+from trainer.tables import Place
 from trainer.teacher import NAME, VERSION, CannotJudge, SymbolicTeacher
 
 CRITIQUE, CANNOT_JUDGE = "critique", "cannot_judge"
 
 
-def critique(source: Path, output: Path, checker: Checker, *, seed: int, samples: int, console: Console) -> Counter[str]:
+def critique(source: Place, output: Path, checker: Checker, *, seed: int, samples: int, console: Console) -> Counter[str]:
     """Write `samples` critiques of every response; goes on where an earlier run of the same was cut off. Counts the outcomes."""
-    claim_output(output, digest(["critique", NAME, VERSION, seed, samples, sha256(source)]))
+    claim_output(output, digest(["critique", NAME, VERSION, seed, samples, tables.identity(source)]))
     written = done([output])
     teacher = SymbolicTeacher(checker, seed)
     with records.Log(output) as log:

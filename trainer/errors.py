@@ -4,6 +4,7 @@ BadRequest
 ├── BadConfig   the configuration: names the field
 ├── BadRow      a row of a data file: names file, line and field
 ├── BadRun      the files of an earlier run do not belong to this one
+├── BadAdapter  an adapter's folder that no server should be given
 └── Diverged    training ended in weights that are no numbers
 """
 
@@ -27,6 +28,14 @@ class BadRow(BadRequest):
 
 class BadRun(BadRequest):
     """Output or checkpoint files that were made from other data or another configuration."""
+
+
+class BadAdapter(BadRequest):
+    """An adapter's folder that is not what its manifest says, or that a server could not load; `check` names what failed."""
+
+    def __init__(self, folder: object, check: str, found: str) -> None:
+        super().__init__(f"{folder}: {check}: {found}", param=check)
+        self.check = check
 
 
 class Diverged(BadRequest):

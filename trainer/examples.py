@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import track
 
-from trainer.config import FitConfig, Source
+from trainer.config import FitConfig, Method, Source
 from trainer.errors import BadConfig, BadRow
 from trainer.render import Rendered, Renderer
 from trainer.rows import read
@@ -28,20 +28,21 @@ class Examples:
 
 def render_all(sources: Sequence[Source], config: FitConfig, renderer: Renderer, console: Console) -> Examples:
     """Render every row; one that is over `max_length` is refused, or dropped and named if the configuration says so."""
+    room = config.max_length - (config.rft.max_completion_length if config.method is Method.RFT else 0)
     kept: list[Rendered] = []
     dropped: list[str] = []
     for source in sources:
-        for example in track(read(source, config.method), f"rendering {source.path.name}", console=console, transient=True):
+        for example in track(read(source, config.method), f"rendering {source.name}", console=console, transient=True):
             rendered = renderer.render(example)
-            if len(rendered) <= config.max_length:
+            if len(rendered) <= room:
                 kept.append(rendered)
             elif config.overlong == "drop":
                 dropped.append(example.where)
             else:
                 raise BadRow(
                     example.where,
-                    "completion",
-                    f"{len(rendered)} tokens with its prompt are over max_length {config.max_length} and would be cut; "
+                    "problem" if config.method is Method.RFT else "completion",
+                    f"{len(rendered)} tokens with its prompt are over {_limit(config)} and would be cut; "
                     "raise max_length, or set overlong=drop to leave such rows out",
                 )
     if sources and not kept:
@@ -49,3 +50,8 @@ def render_all(sources: Sequence[Source], config: FitConfig, renderer: Renderer,
     if dropped:
         console.print(f"[yellow]{len(dropped)} rows over max_length {config.max_length} left out[/yellow] (the manifest names them)")
     return Examples(tuple(kept), tuple(dropped))
+
+
+def _limit(config: FitConfig) -> str:
+    less = f" less rft.max_completion_length {config.rft.max_completion_length}" if config.method is Method.RFT else ""
+    return f"max_length {config.max_length}{less}"

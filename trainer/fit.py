@@ -1,4 +1,4 @@
-"""The `fit` stage: a configuration in, an adapter's folder out. Checkpoints and resumption are the library's; refusals come first.
+"""The `fit` stage: a configuration in, an adapter's (or a model's) folder out. Checkpoints and resumption are the library's.
 
 Everything that can be refused is refused before the model is loaded.
 """
@@ -14,20 +14,24 @@ from typing import Any
 
 from rich.console import Console
 
-from trainer import artifact
-from trainer.base import base_folder, load_renderer
-from trainer.build import Job, build, resolve_dtype
+from trainer import artifact, rewards, warm_start
+from trainer.activation import begins_at, invocation_tokens
+from trainer.base import base_dtype, base_folder, load_renderer
+from trainer.build import Job, build, settle
 from trainer.checkpoints import claim_work, last_checkpoint
-from trainer.config import FitConfig
+from trainer.config import FitConfig, Method
 from trainer.examples import render_all
 from trainer.origin import origin
 
 LIBRARIES = ("torch", "transformers", "peft", "trl")
+CURVES = ("step", "learning_rate", "kl", "entropy", "num_tokens")
+CURVE_FAMILIES = ("loss", "reward", "grader", "completions/mean_length", "completions/clipped_ratio")
+"""What of the log is kept in the manifest: these names, and those that hold one of these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """An adapter that is there. `fresh` is False where an earlier run had already made it."""
+    """An adapter or a model that is there. `fresh` is False where an earlier run had already made it."""
 
     path: Path
     manifest: dict[str, Any]
@@ -35,12 +39,14 @@ class Fitted:
 
 
 def fit(config: FitConfig, console: Console) -> Fitted:
-    """Train the adapter that `config` asks for, going on from this run's last checkpoint if there is one."""
-    config = resolve_dtype(config)
+    """Train what `config` asks for, going on from this run's last checkpoint if there is one."""
+    config = settle(config)
     identity = origin(config, base_folder(config.model))
     done = artifact.existing(config.output, identity["run_sha256"])
     if done is not None:
         return Fitted(config.output, done, fresh=False)
+    if config.method is Method.RFT and config.rft.warm_start is not None and config.lora is not None:
+        warm_start.check(config.rft.warm_start, config.lora, identity["base"])
     job = prepare(config, console)
     claim_work(job.work, identity["run_sha256"])
     staged, metrics = _train(job, console)
@@ -68,13 +74,23 @@ def prepare(config: FitConfig, console: Console) -> Job:
     """Read and render all rows: whatever is wrong with the data is found here."""
     folder = base_folder(config.model)
     renderer = load_renderer(folder)
+    train = render_all(config.data, config, renderer, console)
+    evaluation = render_all(config.eval_data, config, renderer, console)
+    invocation = None
+    if config.lora is not None and config.lora.alora_invocation is not None:
+        invocation = invocation_tokens(config.lora.alora_invocation, renderer)
+        for example in (*train.kept, *evaluation.kept):
+            begins_at(example, invocation)
+    if config.method is Method.RFT:
+        rewards.check_rows(config.rft, (*train.kept, *evaluation.kept))
     return Job(
         config=config,
         folder=folder,
         renderer=renderer,
-        train=render_all(config.data, config, renderer, console),
-        evaluation=render_all(config.eval_data, config, renderer, console),
+        train=train,
+        evaluation=evaluation,
         work=config.output.with_name(config.output.name + ".work"),
+        invocation=invocation,
     )
 
 
@@ -92,13 +108,27 @@ def _train(job: Job, console: Console) -> tuple[Path, dict[str, Any]]:
     }
     if job.evaluation.kept:
         metrics["eval_loss"] = _eval_loss(trainer)
+    if job.config.method is Method.RFT:
+        metrics |= _last_rewards(trainer.state.log_history)
     metrics["history"] = [_losses(entry) for entry in trainer.state.log_history]
-    staged = job.work / "adapter"
+    return _stage(job, trainer.model), metrics
+
+
+def _stage(job: Job, model: Any) -> Path:
+    """Save what was trained, checked, beside the checkpoints."""
+    staged = job.work / "trained"
     if staged.exists():
         shutil.rmtree(staged)
-    trainer.model.save_pretrained(staged, safe_serialization=True, save_embedding_layers=False)
-    artifact.check_weights(staged / artifact.WEIGHTS)
-    return staged, metrics
+    if job.config.lora is not None:
+        model.save_pretrained(staged, safe_serialization=True, save_embedding_layers=False)
+        artifact.check_weights(staged / artifact.WEIGHTS)
+        return staged
+    model.config.use_cache = True
+    model.to(base_dtype(job.folder)).save_pretrained(staged, safe_serialization=True)
+    job.renderer.tokenizer.save_pretrained(staged)
+    for weights in staged.glob("*.safetensors"):
+        artifact.check_finite(weights)
+    return staged
 
 
 def _mean_loss(history: list[dict[str, Any]]) -> float:
@@ -118,5 +148,11 @@ def _eval_loss(trainer: Any) -> float:
     return loss
 
 
+def _last_rewards(history: list[dict[str, Any]]) -> dict[str, float]:
+    """The rewards of the last log entries that have them."""
+    named = ("reward", "eval_reward")
+    return {name: entry[name] for entry in history for name in named if entry.get(name) is not None}
+
+
 def _losses(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if "loss" in key or key in ("step", "learning_rate")}
+    return {key: value for key, value in entry.items() if key in CURVES or any(part in key for part in CURVE_FAMILIES)}

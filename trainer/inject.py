@@ -18,20 +18,22 @@ from rich.progress import track
 
 from redraft import records
 from redraft.prompts import RIGHT, WRONG
+from trainer import tables
 from trainer.checking import Checker, label
 from trainer.equations import Equation, Truth, find
 from trainer.errors import BadRow
 from trainer.exact import Unreadable, number
-from trainer.origin import digest, sha256
+from trainer.origin import digest
 from trainer.responses import Failed, Response, read
 from trainer.runs import claim_output, done
+from trainer.tables import Place
 
 WHOLE = re.compile(r"(?<![\w.,\\])\d+(?![\w.]*\d)(?!\w)")
 
 
-def inject(source: Path, output: Path, checker: Checker, *, seed: int, console: Console) -> Counter[str]:
+def inject(source: Place, output: Path, checker: Checker, *, seed: int, console: Console) -> Counter[str]:
     """Write every response, and after each right one a wrong twin if one can be made. Counts the labels."""
-    claim_output(output, digest(["inject", seed, sha256(source)]))
+    claim_output(output, digest(["inject", seed, tables.identity(source)]))
     written = done([output])
     with records.Log(output) as log:
         for response in track(read(source), "injecting", console=console, transient=True):

@@ -21,22 +21,25 @@ def shingles(tokens: Sequence[str], size: int) -> frozenset[tuple[str, ...]]:
 
 
 class NearDuplicates:
-    """Remembers texts by group, and finds one in the same group that shares at least `threshold` of its shingles (Jaccard)."""
+    """Remembers texts by group, and finds one in the same group that shares at least `threshold` of its shingles (Jaccard).
+
+    The group is a problem: the same words are the same problem, however they are set.
+    """
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self._groups: dict[str, list[tuple[str, frozenset[tuple[str, ...]]]]] = {}
+        self._groups: dict[tuple[str, ...], list[tuple[str, frozenset[tuple[str, ...]]]]] = {}
 
     def find(self, group: str, text: str) -> str | None:
         """The name of a text that is nearly `text`."""
         mine = shingles(words(text), SHINGLE)
-        for name, theirs in self._groups.get(group, ()):
+        for name, theirs in self._groups.get(words(group), ()):
             if len(mine & theirs) >= self.threshold * len(mine | theirs):
                 return name
         return None
 
     def add(self, group: str, name: str, text: str) -> None:
-        self._groups.setdefault(group, []).append((name, shingles(words(text), SHINGLE)))
+        self._groups.setdefault(words(group), []).append((name, shingles(words(text), SHINGLE)))
 
 
 class TestSets:

@@ -1,4 +1,4 @@
-"""The library's trainers, with what they lack: batches checked for the end token, an order that resumes exactly, and no logits for prompts.
+"""The library's trainers, with what they lack: batches checked for the end token, an order that resumes exactly, no work for nothing.
 
 Imports torch and TRL at once: import this module only where training begins.
 """
@@ -17,6 +17,7 @@ from trl import DPOTrainer, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from trainer import flat
 from trainer.render import IGNORED
 
 BUCKET = 32
@@ -80,6 +81,16 @@ class CheckedCollator(DataCollatorForLanguageModeling):
 
 
 @dataclass
+class FlatCollator:
+    end_ids: frozenset[int]
+
+    def __call__(self, examples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        for example in examples:
+            check_ends(torch.tensor([example["labels"]]), self.end_ids)
+        return flat.flatten(examples)
+
+
+@dataclass
 class CheckedPreferences(DataCollatorForPreference):
     end_ids: frozenset[int] = frozenset()
 
@@ -105,25 +116,28 @@ class Completions(SFTTrainer):
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         if inputs["labels"].device.type != "cpu" or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        targets = inputs["labels"][:, 1:]
-        places = (targets != IGNORED).any(dim=0).nonzero().flatten()
         inputs = {**inputs, "use_cache": False}
-        labels = inputs.pop("labels")
-        logits = model(**inputs, logits_to_keep=places).logits
-        targets = labels[:, 1:][:, places]
+        targets = inputs.pop("labels")[:, 1:]
+        if "lengths" in inputs:
+            inputs["lengths"] = inputs["lengths"].tolist()
+        places = (targets != IGNORED).any(dim=0).nonzero().flatten()
+        targets = targets[:, places]
+        logits = model(**inputs, logits_to_keep=places).logits.float()
         trained = targets != IGNORED
-        logits, targets = logits[trained].float(), targets[trained]
+        if not trained.all():
+            logits, targets = logits[trained], targets[trained]
+        logits, targets = logits.flatten(0, -2), targets.flatten()
         total = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
-        self._count(inputs["attention_mask"], logits, targets)
+        self._count(sum(inputs["lengths"]) if "lengths" in inputs else int(inputs["attention_mask"].sum()), logits, targets)
         return total / (len(targets) if num_items_in_batch is None else num_items_in_batch)
 
-    def _count(self, attention_mask: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+    def _count(self, tokens: int, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """The figures that SFTTrainer logs beside the loss."""
         mode = "train" if self.model.training else "eval"
         hits = (logits.detach().argmax(dim=-1) == targets).float().mean().item()
         self._metrics[mode]["mean_token_accuracy"].append(hits)
         if mode == "train":
-            self._total_train_tokens += int(attention_mask.sum())
+            self._total_train_tokens += tokens
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
 
 

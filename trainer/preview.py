@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trainer.activation import begins_at, invocation_tokens
 from trainer.base import base_folder, load_renderer
 from trainer.config import FitConfig
 from trainer.errors import BadConfig
 from trainer.render import Rendered, Tokenizer
 from trainer.rows import read
 
-PROMPT, TRAINED, END, REJECTED = "dim", "green", "bold black on green", "red"
+PROMPT, ACTIVE, TRAINED, END, REJECTED = "dim", "cyan", "green", "bold black on green", "red"
 
 
 def preview(config: FitConfig, console: Console, count: int) -> None:
@@ -23,17 +24,25 @@ def preview(config: FitConfig, console: Console, count: int) -> None:
     rendered = [renderer.render(example) for source in config.data for example in read(source, config.method)]
     if not rendered:
         raise BadConfig("data: no rows", param="data")
-    console.print(Text.assemble(("prompt", PROMPT), "  ", ("trained", TRAINED), "  ", ("end token, trained", END), "\n"))
+    waking = config.lora and config.lora.alora_invocation
+    tokens = invocation_tokens(waking, renderer) if waking else None
+    legend = [("prompt", PROMPT), ("trained", TRAINED), ("end token, trained", END)]
+    if tokens:
+        legend.insert(1, ("prompt, the adapter is active", ACTIVE))
+    console.print(Text("  ").join(Text(*entry) for entry in legend), "\n")
     for example in rendered[:count]:
+        active = begins_at(example, tokens) if tokens else None
         console.rule(f"{example.where}  {len(example.prompt)} + {len(example.completion)} tokens")
-        console.print(coloured(example, renderer.tokenizer, renderer.end_ids))
+        console.print(coloured(example, renderer.tokenizer, renderer.end_ids, active))
     console.print(lengths(rendered, config.max_length))
 
 
-def coloured(example: Rendered, tokenizer: Tokenizer, end_ids: Iterable[int]) -> Text:
-    """The example's text; what is trained is told from what is not by its style."""
+def coloured(example: Rendered, tokenizer: Tokenizer, end_ids: Iterable[int], active: int | None = None) -> Text:
+    """The example's text; what is trained is told from what is not by its style. An activated LoRA acts from `active` on."""
     text = Text()
-    text.append(tokenizer.decode(example.prompt), style=PROMPT)
+    text.append(tokenizer.decode(example.prompt[:active]), style=PROMPT)
+    if active is not None:
+        text.append(tokenizer.decode(example.prompt[active:]), style=ACTIVE)
     text.append_text(_reply(example.completion, TRAINED, tokenizer, end_ids))
     if example.rejected is not None:
         text.append("\nrejected: ", style="bold")

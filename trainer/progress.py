@@ -8,6 +8,8 @@ import rich.progress
 from rich.console import Console
 from transformers import TrainerCallback
 
+SHOWN = ("loss", "eval_loss", "mean_token_accuracy", "rewards/accuracies", "reward", "eval_reward", "completions/mean_length")
+
 
 class Progress(TrainerCallback):
     """A progress bar where the console is a terminal, one line for each log entry where it is not."""
@@ -34,9 +36,7 @@ class Progress(TrainerCallback):
         self.bar.update(self.task, completed=state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        shown = {
-            key: value for key, value in (logs or {}).items() if key in ("loss", "eval_loss", "mean_token_accuracy", "rewards/accuracies")
-        }
+        shown = {key: value for key, value in (logs or {}).items() if key in SHOWN and value is not None}
         if not shown:
             return
         figures = "  ".join(f"{key} {float(value):.4f}" for key, value in shown.items())

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from redraft.records import Record
 from redraft.types import Message
 from trainer.errors import BadRow
 from trainer.rows import Example
@@ -33,6 +35,8 @@ class Tokenizer(Protocol):
 
     def decode(self, token_ids: Sequence[int]) -> str: ...
 
+    def save_pretrained(self, save_directory: Path) -> object: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
@@ -42,6 +46,8 @@ class Rendered:
     completion: tuple[int, ...]
     where: str
     rejected: tuple[int, ...] | None = None
+    item: Record | None = None
+    """For `rft`, where there is no completion yet: the row."""
 
     def __len__(self) -> int:
         return len(self.prompt) + max(len(self.completion), len(self.rejected or ()))
@@ -68,8 +74,15 @@ class Renderer:
     def render(self, example: Example) -> Rendered:
         """Tokens and mask of one example; raises `BadRow` where the served form could not be matched."""
         prompt = self._text(example.prompt, generate=True)
+        if example.item is not None:
+            return Rendered(self._ids(prompt), (), example.where, item=example.item)
         rejected = None if example.rejected is None else self._completion(example, prompt, example.rejected)
         return Rendered(self._ids(prompt), self._completion(example, prompt, example.completion), example.where, rejected)
+
+    def reply_start(self) -> str:
+        """What the chat template puts before a reply that is to be generated."""
+        chat: tuple[Message, ...] = ({"role": "user", "content": "?"},)
+        return self._text(chat, generate=True).removeprefix(self._text(chat, generate=False))
 
     def _completion(self, example: Example, prompt: str, reply: str) -> tuple[int, ...]:
         whole = self._text((*example.prompt, {"role": "assistant", "content": reply}), generate=False)

@@ -1,15 +1,16 @@
-"""Responses to judge, from a file: what `trainer sample` wrote, published CFT rows, or rows with `problem` and `response`."""
+"""Responses to judge, from a file or the hub: what `trainer sample` wrote, published CFT rows, or rows with `problem` and `response`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from redraft import prompts, records
+from redraft import prompts
+from trainer import tables
 from trainer.errors import BadRow
 from trainer.rows import Row, published
+from trainer.tables import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,14 @@ class Failed:
     reason: str
 
 
-def read(path: Path) -> Iterator[Response | Failed]:
+def read(source: Place) -> Iterator[Response | Failed]:
     """All rows in order; the same id twice is an error."""
     seen: set[str] = set()
-    for number, record in records.read(path):
-        row = Row({**record, **published(record)}, f"{path}:{number}")
+    for where, record in tables.read(source):
+        row = Row({**record, **published(record)}, where)
         found = _response(row) if "error" not in record else Failed(row.text("id"), str(record["error"]))
         if found.id in seen:
-            raise BadRow(row.where, "id", f"{found.id!r} stands on an earlier line too")
+            raise BadRow(row.where, "id", f"{found.id!r} stands in an earlier row too")
         seen.add(found.id)
         yield found
 
@@ -52,7 +53,7 @@ def _response(row: Row) -> Response:
         raise row.bad("label", f"expected {prompts.RIGHT!r} or {prompts.WRONG!r}, found {label!r}")
     gold = row.record.get("gold", row.record.get("answer"))
     return Response(
-        id=row.optional("id") or hashlib.sha256(f"{problem}\0{response}".encode()).hexdigest()[:16],
+        id=row.optional("id") or content_id(problem, response),
         problem=problem,
         response=response,
         gold=None if gold is None else str(gold),
@@ -60,3 +61,8 @@ def _response(row: Row) -> Response:
         label=label,
         where=row.where,
     )
+
+
+def content_id(*parts: str) -> str:
+    """A name for a row that brings none."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

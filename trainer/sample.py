@@ -1,14 +1,16 @@
 """The `sample` stage: problems in, a model's responses out, each labelled right or wrong by the checker. Knows engines by their protocol.
 
 Records are written in the order of the problems, whatever the order of the replies, so that a run that was cut off ends in the same
-file. A response that could not be had is a record with its cause; an engine that is gone ends the stage, to be gone on with later.
+file. A response that could not be had is a record with its cause, and is asked for again by the next run where the cause may pass; an
+engine that is gone ends the stage, to be gone on with later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ from rich.progress import Progress
 from evalsuite.tasks import Problem, Task
 from redraft import records
 from redraft.engine import Engine, Generation
-from redraft.errors import EngineUnavailable, Overloaded, RedraftError
+from redraft.errors import BadRequest, EngineUnavailable, Overloaded, RedraftError, TooLarge
 from redraft.prompts import solve_messages
 from trainer.checking import Checker, label
+from trainer.ordered import in_order
 from trainer.origin import digest
-from trainer.runs import claim_output, done
+from trainer.runs import RETRY, Earlier, claim_output, done
 
 PATIENCE = 20
 """How often an overloaded engine is asked again."""
@@ -59,25 +62,35 @@ class _Text:
 async def sample(task: Task, output: Path, engine: Engine, checker: Checker, plan: Plan, console: Console) -> Counter[str]:
     """Ask for all responses that `output` does not have yet, `plan.concurrency` requests at a time. Counts labels and failures."""
     claim_output(output, digest(["sample", task.fingerprint, plan.model, plan.n, plan.temperatures, plan.max_tokens, plan.seed]))
+    earlier = Earlier(output)
     written = done([output])
     asks = [ask for ask in _asks(task.problems, plan) if any(ask.id(index) not in written for index in range(plan.n))]
+
+    async def reply(ask: _Ask) -> list[_Text] | RedraftError:
+        missing = [ask.id(index) for index in range(plan.n) if ask.id(index) not in written]
+        return [] if all(earlier.get(name) for name in missing) else await _generate(engine, ask, plan)
+
     with records.Log(output) as log, Progress(console=console, transient=True) as bar:
         running = bar.add_task("sampling", total=len(asks))
-        waiting: deque[tuple[_Ask, asyncio.Task[list[_Text] | RedraftError]]] = deque()
-        try:
-            for ask in asks:
-                if len(waiting) >= plan.concurrency:
-                    await _write(waiting, log, written, checker, plan)
-                    bar.advance(running)
-                waiting.append((ask, asyncio.create_task(_generate(engine, ask, plan))))
-            while waiting:
-                await _write(waiting, log, written, checker, plan)
+        async with aclosing(in_order(asks, reply, at_once=plan.concurrency)) as replies:
+            async for ask, found in replies:
+                if isinstance(found, EngineUnavailable):
+                    raise found
+                for index in range(plan.n):
+                    if ask.id(index) not in written:
+                        log.append(earlier.get(ask.id(index)) or await _record(ask, index, found, checker, plan))
                 bar.advance(running)
-        finally:
-            for _, request in waiting:
-                request.cancel()
-            await asyncio.gather(*(request for _, request in waiting), return_exceptions=True)
-    return Counter("failed" if "error" in record else record["label"] for _, record in records.read(output))
+    earlier.finish()
+    return count(output)
+
+
+def count(output: Path) -> Counter[str]:
+    """How many responses are right, wrong, failed; and of the failed ones, how many are to be tried again."""
+    counts: Counter[str] = Counter()
+    for _, record in records.read(output):
+        counts["failed" if "error" in record else record["label"]] += 1
+        counts[RETRY] += bool(record.get(RETRY))
+    return +counts
 
 
 def _asks(problems: Sequence[Problem], plan: Plan) -> Iterator[_Ask]:
@@ -86,25 +99,12 @@ def _asks(problems: Sequence[Problem], plan: Plan) -> Iterator[_Ask]:
             yield _Ask(problem, temperature)
 
 
-async def _write(
-    waiting: deque[tuple[_Ask, asyncio.Task[list[_Text] | RedraftError]]], log: records.Log, written: set[str], checker: Checker, plan: Plan
-) -> None:
-    """Write down the oldest request, once it is answered."""
-    ask, request = waiting[0]
-    reply = await request
-    waiting.popleft()
-    if isinstance(reply, EngineUnavailable):
-        raise reply
-    for index in range(plan.n):
-        if ask.id(index) not in written:
-            log.append(await _record(ask, index, reply, checker, plan))
-
-
 async def _record(ask: _Ask, index: int, reply: list[_Text] | RedraftError, checker: Checker, plan: Plan) -> dict[str, Any]:
     common = {"id": ask.id(index), "problem": ask.problem.problem, "gold": ask.problem.answer, "solution": ask.problem.solution}
     how = {"model": plan.model, "temperature": ask.temperature}
     if isinstance(reply, RedraftError):
-        return {**common, **how, "error": f"{reply.type}: {reply.message}"}
+        passing = {} if isinstance(reply, BadRequest | TooLarge) else {RETRY: True}
+        return {**common, **how, "error": f"{reply.type}: {reply.message}", **passing}
     response = reply[index]
     if not response.text.strip():
         return {**common, **how, "error": f"an empty response ({response.finish_reason})"}

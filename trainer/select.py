@@ -1,4 +1,7 @@
-"""A chosen mix of right and wrong: critiques by their conclusion, responses by their label. Draws by a seed, keeps the order."""
+"""A chosen mix of right and wrong: critiques by their conclusion, responses by their label. Draws by a seed, keeps the order.
+
+Rows that are neither (a response that failed, a critique that could not be had) are left out and counted.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,18 @@ from collections import Counter
 from pathlib import Path
 
 from redraft import prompts, records
+from trainer import tables
+from trainer.critique import CRITIQUE
 from trainer.errors import BadConfig
 from trainer.rows import Row
+from trainer.tables import Place
+
+LEFT_OUT = "left out"
 
 
-def select(source: Path, output: Path, *, right: float | None, limit: int | None, seed: int) -> Counter[str]:
-    """Write as many rows as the mix allows, at most `limit`. Counts both sides."""
-    rows = [(_side(Row(record, f"{source}:{number}")), record) for number, record in records.read(source)]
+def select(source: Place, output: Path, *, right: float | None, limit: int | None, seed: int) -> Counter[str]:
+    """Write as many rows as the mix allows, at most `limit`. Counts both sides, and what is neither."""
+    rows = [(_side(Row(record, where)), record) for where, record in tables.read(source)]
     places = {name: [at for at, (conclusion, _) in enumerate(rows) if conclusion == name] for name in (prompts.RIGHT, prompts.WRONG)}
     rights, wrongs = (len(places[name]) for name in (prompts.RIGHT, prompts.WRONG))
     take = mix(rights, wrongs, right, limit)
@@ -23,11 +31,17 @@ def select(source: Path, output: Path, *, right: float | None, limit: int | None
     if not chosen:
         raise BadConfig(f"{source}: {rights} right and {wrongs} wrong rows allow no row with right={right}", param="right")
     records.write_atomic(output, "".join(json.dumps(rows[at][1], ensure_ascii=False) + "\n" for at in chosen))
-    return Counter(rows[at][0] for at in chosen)
+    return +Counter([*(rows[at][0] for at in chosen), *(side for side, _ in rows if side == LEFT_OUT)])
 
 
 def _side(row: Row) -> str:
-    return row.text("conclusion" if "conclusion" in row.record else "label")
+    if "error" in row.record or row.record.get("outcome", CRITIQUE) != CRITIQUE:
+        return LEFT_OUT
+    field = "conclusion" if "conclusion" in row.record else "label"
+    side = row.text(field)
+    if side not in (prompts.RIGHT, prompts.WRONG):
+        raise row.bad(field, f"expected {prompts.RIGHT!r} or {prompts.WRONG!r}, found {side!r}")
+    return side
 
 
 def mix(rights: int, wrongs: int, right: float | None, limit: int | None) -> tuple[int, int]:

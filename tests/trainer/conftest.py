@@ -6,13 +6,15 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+
+from trainer.config import FitConfig
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -134,3 +136,37 @@ def cft_rows(count: int) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+@pytest.fixture
+def make(tiny_model: Path, tmp_path: Path, jsonl: Callable[..., Path]) -> Callable[..., FitConfig]:
+    """A run over twelve critiques; any field can be given."""
+
+    def config(output: str = "critic", **fields: Any) -> FitConfig:
+        path = jsonl(*cft_rows(12), name="cft.jsonl")
+        given: dict[str, Any] = {
+            "method": "cft",
+            "model": str(tiny_model),
+            "data": [path],
+            "output": tmp_path / output,
+            "lora": {"rank": 4, "dropout": 0.1},
+            "optim": {"batch_size": 2, "epochs": 2, "learning_rate": 5e-3},
+            "max_length": 256,
+            "dtype": "float32",
+            "log_steps": 1,
+            "save_steps": 2,
+        }
+        return FitConfig.model_validate({**given, **fields})
+
+    return config
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A process that forks here may use no threads of its parent's pool, and sums must be taken in the same order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,34 +18,14 @@ from trainer import artifact
 from trainer.checkpoints import claim_work, last_checkpoint
 from trainer.config import FitConfig
 from trainer.errors import BadConfig, BadRow, BadRun, Diverged
-from trainer.fit import build, fit, prepare
+from trainer.fit import build, fit, prepare, settle
 from trainer.origin import digest, origin
 from trainer.preview import preview
 
-from .conftest import cft_rows
+from .conftest import CFT_ROW, cft_rows
+from .dying import dies
 
 Make = Callable[..., FitConfig]
-
-
-@pytest.fixture
-def make(tiny_model: Path, tmp_path: Path, jsonl: Callable[..., Path]) -> Make:
-    def config(output: str = "critic", **fields: Any) -> FitConfig:
-        path = jsonl(*cft_rows(12), name="cft.jsonl")
-        given: dict[str, Any] = {
-            "method": "cft",
-            "model": str(tiny_model),
-            "data": [path],
-            "output": tmp_path / output,
-            "lora": {"rank": 4, "dropout": 0.1},
-            "optim": {"batch_size": 2, "epochs": 2, "learning_rate": 5e-3},
-            "max_length": 256,
-            "dtype": "float32",
-            "log_steps": 1,
-            "save_steps": 2,
-        }
-        return FitConfig.model_validate({**given, **fields})
-
-    return config
 
 
 def test_fit_leaves_an_adapter_and_nothing_else(make: Make, quiet: Console, tiny_model: Path) -> None:
@@ -71,41 +52,44 @@ def test_fit_leaves_an_adapter_and_nothing_else(make: Make, quiet: Console, tiny
     assert not torch.allclose(before, after)
 
 
-class Killed(Exception):
-    pass
-
-
-def train_until(config: FitConfig, step: int, quiet: Console) -> Path:
-    """Train `config` and die at `step`, as a kill would have it: what is on the disk stays, nothing is tidied."""
+def die_at(config: FitConfig, step: int) -> None:
+    """Train in a process that kills itself with SIGKILL at the end of a step."""
     from transformers import TrainerCallback
 
     class Kill(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == step:
-                raise Killed
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    job = prepare(config, quiet)
-    claim_work(job.work, origin(config, job.folder)["run_sha256"])
-    trainer = build(job, quiet)
-    trainer.add_callback(Kill())
-    with pytest.raises(Killed):
+    def train() -> None:
+        quiet = Console(quiet=True)
+        job = prepare(config, quiet)
+        claim_work(job.work, origin(config, job.folder)["run_sha256"])
+        trainer = build(job, quiet)
+        trainer.add_callback(Kill())
         trainer.train()
-    return job.work
+
+    dies(train)
 
 
 def losses(manifest: dict[str, Any]) -> list[tuple[int, float]]:
     return [(entry["step"], entry["loss"]) for entry in manifest["metrics"]["history"] if "loss" in entry]
 
 
-def test_a_killed_run_resumes_to_the_same_adapter(make: Make, quiet: Console) -> None:
-    whole = fit(make("whole"), quiet)
-    work = train_until(make("cut"), 11, quiet)
-    (work / "checkpoint-10" / "trainer_state.json").write_text('{"cut')
-    resumed = fit(make("cut"), quiet)
+@pytest.mark.parametrize("lora", [{"rank": 4, "dropout": 0.1}, None], ids=["lora", "full"])
+def test_a_killed_run_resumes_to_the_same_weights(
+    make: Make, quiet: Console, jsonl: Callable[..., Path], one_thread: None, lora: dict[str, Any] | None
+) -> None:
+    fields: dict[str, Any] = {"lora": lora, "data": [jsonl(*cft_rows(6))]}
+    whole = fit(make("whole", **fields), quiet)
+    die_at(make("cut", **fields), 5)
+    (whole.path.with_name("cut.work") / "checkpoint-4" / "trainer_state.json").write_text('{"cut')
+    resumed = fit(make("cut", **fields), quiet)
     assert losses(resumed.manifest) == losses(whole.manifest)
+    assert len(losses(whole.manifest)) == 6
     assert resumed.manifest["metrics"]["train_loss"] == whole.manifest["metrics"]["train_loss"]
     assert resumed.manifest["content_sha256"] == whole.manifest["content_sha256"]
-    assert "going on from checkpoint-8" in quiet.file.getvalue()  # type: ignore[attr-defined]
+    assert "going on from checkpoint-2" in quiet.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path: Path) -> None:
@@ -130,28 +114,88 @@ def test_a_finished_run_is_not_run_again_and_never_overwritten(make: Make, quiet
         fit(make(optim=short, seed=1), quiet)
 
 
-def test_another_runs_checkpoints_are_refused(make: Make, quiet: Console) -> None:
-    work = train_until(make(), 3, quiet)
+def test_another_runs_checkpoints_are_refused(make: Make, quiet: Console, tiny_model: Path) -> None:
+    config = make()
+    claim_work(config.output.with_name("critic.work"), origin(config, tiny_model)["run_sha256"])
     with pytest.raises(BadRun, match="another run"):
         fit(make(seed=1), quiet)
-    shutil.rmtree(work)
 
 
-def test_the_end_token_is_trained_where_pad_is_eos(make: Make, quiet: Console) -> None:
-    trainer = build(prepare(make(), quiet), quiet)
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_end_token_is_trained_where_pad_is_eos(make: Make, quiet: Console, padded: bool) -> None:
+    waking = {"alora_invocation": "reply"} if padded else {}
+    trainer = build(prepare(make(lora={"rank": 4, **waking}, server_alora=True), quiet), quiet)
     end = trainer.processing_class.eos_token_id
     assert trainer.processing_class.pad_token_id == end
     for batch in trainer.get_train_dataloader():
-        for ids, labels, attended in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True):
-            last = int(attended.sum()) - 1
-            assert int(ids[last]) == int(labels[last]) == end
-            assert (labels[last + 1 :] == -100).all()
+        if padded:
+            sizes = batch["attention_mask"].sum(dim=1).tolist()
+            assert all((labels[size:] == -100).all() for labels, size in zip(batch["labels"], sizes, strict=True))
+            rows = [(ids[:size], labels[:size]) for ids, labels, size in zip(batch["input_ids"], batch["labels"], sizes, strict=True)]
+        else:
+            sizes = batch["lengths"].tolist()
+            rows = list(zip(batch["input_ids"][0].split(sizes), batch["labels"][0].split(sizes), strict=True))
+        assert len(rows) == 2
+        for ids, labels in rows:
+            assert int(ids[-1]) == int(labels[-1]) == end
             assert (labels == end).sum() == 1
 
 
-def test_the_resolved_dtype_is_recorded(make: Make, quiet: Console) -> None:
-    fitted = fit(make(dtype="auto", optim={"batch_size": 4, "max_steps": 1}), quiet)
-    assert fitted.manifest["config"]["dtype"] in ("bfloat16", "float32")
+def test_all_weights_are_trained_where_there_is_no_adapter(make: Make, quiet: Console, tiny_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    fitted = fit(make(lora=None, optim={"batch_size": 4, "max_steps": 2, "learning_rate": 1e-2}), quiet)
+    manifest = json.loads((fitted.path / artifact.MANIFEST).read_text())
+    assert manifest["files"].keys() == {path.name for path in fitted.path.iterdir()} - {artifact.MANIFEST, artifact.CARD}
+    assert manifest["files"].keys() >= {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"}
+    assert all(str(tiny_model) not in path.read_text() for path in fitted.path.glob("*config.json"))
+    assert json.loads((fitted.path / "config.json").read_text())["use_cache"] is True
+    assert "All weights of" in (fitted.path / artifact.CARD).read_text()
+    ids = torch.tensor([[1, 5, 9]])
+    base, tuned = (AutoModelForCausalLM.from_pretrained(folder) for folder in (tiny_model, fitted.path))
+    assert not torch.allclose(base(ids).logits, tuned(ids).logits)
+    assert not torch.equal(base.get_input_embeddings().weight, tuned.get_input_embeddings().weight)
+    assert tuned.dtype == base.dtype
+    assert AutoTokenizer.from_pretrained(fitted.path).chat_template == AutoTokenizer.from_pretrained(tiny_model).chat_template
+
+
+def test_an_activated_lora_carries_the_tokens_that_wake_it(make: Make, quiet: Console) -> None:
+    config = make(lora={"rank": 4, "alora_invocation": "reply"}, server_alora=True, optim={"batch_size": 4, "max_steps": 2})
+    tokenizer = prepare(config, quiet).renderer.tokenizer
+    fitted = fit(config, quiet)
+    woken = json.loads((fitted.path / artifact.CONFIG).read_text())["alora_invocation_tokens"]
+    assert tokenizer.decode(woken) == "<|im_start|>assistant\n"
+    weights = load_file(fitted.path / artifact.WEIGHTS)
+    assert any(tensor.abs().max() > 0 for name, tensor in weights.items() if "lora_B" in name)
+
+
+def test_a_prompt_that_does_not_wake_the_adapter_is_refused(make: Make, quiet: Console, jsonl: Callable[..., Path]) -> None:
+    with pytest.raises(BadRow, match=r"cft\.jsonl:1: field `prompt`: does not hold lora\.alora_invocation"):
+        prepare(make(lora={"alora_invocation": "Judge this:"}, server_alora=True), quiet)
+    path = jsonl({**CFT_ROW, "critique": "What is 12 + 30? It is 42."})
+    with pytest.raises(BadRow, match=r"rows\.jsonl:1: field `completion`: holds lora\.alora_invocation again"):
+        prepare(make(data=[path], lora={"alora_invocation": "What is 12"}, server_alora=True), quiet)
+
+
+def test_four_bits_need_a_gpu(make: Make, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(BadConfig, match="quantization: nf4: needs an NVIDIA GPU"):
+        fit(make().model_copy(update={"quantization": "nf4"}), quiet)
+
+
+def test_tensorboards_events_outlive_the_checkpoints(make: Make, quiet: Console) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed")
+    fitted = fit(make(report_to=["tensorboard"], optim={"batch_size": 4, "max_steps": 3}), quiet)
+    events = accumulator.EventAccumulator(str(fitted.path.with_name("critic.tensorboard"))).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [
+        (step, pytest.approx(loss, rel=1e-6)) for step, loss in losses(fitted.manifest)
+    ]
+
+
+def test_the_dtype_is_settled_before_the_run_is_known(make: Make) -> None:
+    assert settle(make(dtype="auto")).dtype in ("bfloat16", "float32")
+    assert settle(make(dtype="auto", lora=None)).dtype == "float32"
 
 
 def test_a_batch_that_loses_its_end_token_is_refused() -> None:
@@ -164,20 +208,6 @@ def test_a_batch_that_loses_its_end_token_is_refused() -> None:
         check_ends(torch.tensor([[-100, 7, 2], [5, 6, -100]]), frozenset({2}))
     with pytest.raises(ValueError, match="mask is empty"):
         check_ends(torch.tensor([[-100, -100]]), frozenset({2}))
-
-
-def test_the_loss_over_completions_alone_is_trls_loss(make: Make, quiet: Console) -> None:
-    import torch
-    from trl import SFTTrainer
-
-    trainer = build(prepare(make(lora={"rank": 4}), quiet), quiet)
-    batch = next(iter(trainer.get_train_dataloader()))
-    ours = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=torch.tensor(90))
-    gradients = torch.autograd.grad(ours, [weight for name, weight in trainer.model.named_parameters() if "lora_B" in name])
-    theirs = SFTTrainer.compute_loss(trainer, trainer.model, dict(batch), num_items_in_batch=torch.tensor(90))
-    expected = torch.autograd.grad(theirs, [weight for name, weight in trainer.model.named_parameters() if "lora_B" in name])
-    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, expected, strict=True))
 
 
 def test_buckets_are_whole_seeded_and_of_like_lengths() -> None:
@@ -231,3 +261,24 @@ def test_preview_shows_what_is_trained(make: Make) -> None:
     assert "\x1b[32mQuestion:" not in shown
     assert "\x1b[1;30;42m<|im_end|>" in shown
     assert "cft.jsonl" in shown
+
+
+def test_preview_shows_where_an_activated_lora_acts(make: Make) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, color_system="standard")
+    preview(make(lora={"alora_invocation": "reply"}, server_alora=True), console, 1)
+    assert "\x1b[36m<|im_start|>assistant\x1b[0m\n\x1b[32mCritique:" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("method", "row", "shown"),
+    [
+        ("sft", {"problem": "What is 1 + 2?", "solution": "It is 3"}, "\x1b[32mIt is 3"),
+        ("dpo", {"prompt": "Say 1", "chosen": "It is 1", "rejected": "Never"}, "\x1b[31mNever"),
+        ("rft", {"problem": "What is 1 + 2?", "gold": "3"}, "\x1b[2mWhat is 1 + 2?"),
+    ],
+)
+def test_preview_knows_every_method(make: Make, jsonl: Callable[..., Path], method: str, row: dict[str, str], shown: str) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, color_system="standard")
+    rft = {"graders": [{"type": "math_equal", "name": "right"}], "num_generations": 2, "max_completion_length": 8}
+    preview(make(method=method, data=[jsonl(row)], lora={"rank": 4}, rft=rft), console, 1)
+    assert shown in console.file.getvalue()  # type: ignore[attr-defined]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +15,17 @@ from rich.console import Console
 
 from evalsuite.tasks import Problem, Task
 from redraft.engine import Generation
-from redraft.errors import BadRequest, EngineUnavailable, Overloaded
+from redraft.errors import BadRequest, EngineTimeout, EngineUnavailable, Overloaded
 from redraft.scripted import Reply, ScriptedEngine
 from trainer.critique import critique
 from trainer.errors import BadRow, BadRun
 from trainer.inject import inject
 from trainer.likeness import NearDuplicates, TestSets
+from trainer.ordered import AHEAD, in_order
 from trainer.sample import Plan, sample
 from trainer.select import mix, select
 from trainer.solutions import solutions
-from trainer.verify import rejections, verify
+from trainer.verify import rejections, report_file, verify
 
 from .conftest import BoxChecker, rows_of
 
@@ -42,6 +47,15 @@ GOOD = {
         ({}, None),
         ({"label": None}, None),
         ({"critique": "7 - 2 = 6 is false. \\boxed{5}"}, None),
+        ({"critique": "It says 7 - 2 = 6. That is wrong. The correct answer is 5."}, None),
+        ({"critique": "It says 7 - 2 = 6. The correct answer is 4."}, "answer"),
+        ({"critique": "It takes 7 - 2 to be 6. That is wrong."}, "no_answer"),
+        ({"critique": "The solution claims 6, but 7 - 2 = 4, so it is not right. \\boxed{5}"}, None),
+        ({"critique": "Two and seven, but 7 - 2 = 4 here. \\boxed{5}"}, "equation"),
+        ({"critique": "7 - 2 = 6 holds. Step 2 is wrong. \\boxed{5}"}, "equation"),
+        ({"response": "\\boxed{5}", "label": "right", "conclusion": "right", "critique": "It is right."}, None),
+        ({"gold": None}, "no_gold"),
+        ({"outcome": "unusable", "reason": "cut off"}, "unusable"),
         ({"conclusion": "right"}, "conclusion"),
         ({"label": None, "conclusion": "right"}, "conclusion"),
         ({"critique": "7 - 2 = 5, so \\boxed{4}."}, "answer"),
@@ -86,6 +100,61 @@ def test_duplicates_are_known_after_a_resumption(jsonl: Jsonl, tmp_path: Path, c
 def test_noise_is_the_teachers_share_of_faults(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
     rows = [GOOD, {**GOOD, "id": "b", "conclusion": "right"}, {**GOOD, "id": "c", "outcome": "cannot_judge", "reason": "x"}]
     assert verify(jsonl(*rows), tmp_path / "kept.jsonl", checker, test_sets=[], console=quiet).noise == 0.5
+
+
+def test_the_report_tells_faults_by_reason_and_by_true_label(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    right = {**GOOD, "response": "7 - 2 = 5. \\boxed{5}", "label": None, "critique": "7 - 2 = 5 holds.", "conclusion": "right"}
+    rows = [
+        *({**GOOD, "id": f"w{index}", "critique": f"{GOOD['critique']} {index} {'x y z ' * index}"} for index in range(3)),
+        {**GOOD, "id": "fooled", "conclusion": "right"},
+        {**right, "id": "r"},
+        {**right, "id": "harsh", "conclusion": "wrong"},
+        {**right, "id": "junk", "outcome": "unusable", "reason": "cut off"},
+        {**GOOD, "id": "gone", "outcome": "failed", "reason": "timeout"},
+    ]
+    kept = tmp_path / "kept.jsonl"
+    found = verify(jsonl(*rows), kept, checker, console=quiet)
+    noise = json.loads(report_file(kept).read_text())["noise"]
+    assert (noise["all"]["any"]["count"], noise["all"]["any"]["n"]) == (3, 7)
+    assert (noise["right"]["conclusion"]["count"], noise["right"]["conclusion"]["n"]) == (1, 3)
+    assert (noise["right"]["unusable"]["count"], noise["wrong"]["unusable"]["count"]) == (1, 0)
+    assert noise["wrong"]["any"] == pytest.approx({"count": 1, "n": 4, "rate": 0.25, "low": 0.04559, "high": 0.69936}, abs=1e-5)
+    assert found.noise == pytest.approx(3 / 7)
+    assert found.rejected["not_judged"] == 1
+    shown = Console(width=200, file=io.StringIO())
+    shown.print(found.rates.table())
+    assert "1/4 = 25.0% [4.6%, 69.9%]" in shown.file.getvalue()
+
+
+def test_problems_of_a_task_and_of_a_json_file_are_kept_out(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    rows = [{**GOOD, "id": str(index), "problem": f"What is  {index}+1"} for index in range(9)]
+    file = tmp_path / "test.json"
+    file.write_text(json.dumps([{"question": "what is 7 + 1?"}]))
+    found = verify(jsonl(*rows), tmp_path / "kept.jsonl", checker, test_sets=[file], test_tasks=[a_task(*PROBLEMS)], console=quiet)
+    assert found.rejected == {"test_set": 7}
+    details = [row["detail"] for row in rows_of(rejections(tmp_path / "kept.jsonl"))]
+    assert details == ["the problem is in t"] * 6 + ["the problem is in test.json"]
+
+
+def test_published_critiques_are_verified_as_they_are(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    row = {
+        "instruction": "Please critique whether the following solution to the question is correct.",
+        "input": "Question:\nWhat is 12 + 30?\n\nSolution:\n12 + 30 = 42",
+        "output": "Critique:\nThe sum 12 + 30 = 42 is right.\n\nConclusion: right [END]",
+    }
+    output = tmp_path / "kept.jsonl"
+    assert verify(jsonl(row, {**row, "gold": "42", "id": "b"}), output, checker, console=quiet).rejected == {"no_label": 1}
+    assert [row["id"] for row in rows_of(output)] == ["b"]
+
+
+def test_an_unanswered_critique_may_be_allowed(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    source = jsonl({**GOOD, "critique": "It takes 7 - 2 to be 6. That is wrong."})
+    assert verify(source, tmp_path / "kept.jsonl", checker, allow_unanswered=True, console=quiet).kept == 1
+
+
+def test_an_id_that_stands_twice_is_an_error(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    with pytest.raises(BadRow, match=r"rows\.jsonl:2: field `id`"):
+        verify(jsonl(GOOD, GOOD), tmp_path / "kept.jsonl", checker, console=quiet)
 
 
 def test_likeness() -> None:
@@ -188,6 +257,13 @@ def test_select_takes_responses_by_their_label(jsonl: Jsonl, tmp_path: Path) -> 
         select(jsonl({"id": 1}), tmp_path / "out.jsonl", right=0.5, limit=None, seed=0)
 
 
+def test_select_counts_what_it_leaves_out(jsonl: Jsonl, tmp_path: Path) -> None:
+    rows = [{"id": 1, "label": "right"}, {"id": 2, "error": "timeout"}, {"id": 3, "label": "wrong", "outcome": "cannot_judge"}]
+    assert select(jsonl(*rows), tmp_path / "out.jsonl", right=None, limit=None, seed=0) == {"right": 1, "left out": 2}
+    with pytest.raises(BadRow, match=r"expected 'right' or 'wrong', found 'good'"):
+        select(jsonl({"label": "good"}), tmp_path / "out.jsonl", right=None, limit=None, seed=0)
+
+
 def a_task(*problems: Problem) -> Task:
     return Task("t", problems, "f", 100, "here")
 
@@ -238,6 +314,47 @@ async def test_a_failure_is_a_record_and_an_overloaded_engine_is_asked_again(tmp
     counts = await sample(a_task(*PROBLEMS), tmp_path / "out.jsonl", ScriptedEngine(script), checker, plan, quiet)
     assert counts == {"right": 5, "failed": 1}
     assert rows_of(tmp_path / "out.jsonl")[1]["error"] == "invalid_request_error: the prompt is too long"
+
+
+async def test_what_failed_for_a_while_is_asked_for_again_in_its_place(tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    broken = True
+
+    def script(request: Generation) -> Sequence[Reply]:
+        if broken and "3 + 1" in request.messages[-1]["content"]:
+            raise EngineTimeout("too slow")
+        return answer(request)
+
+    output, engine = tmp_path / "out.jsonl", ScriptedEngine(script)
+    assert await sample(a_task(*PROBLEMS), output, engine, checker, PLAN, quiet) == {"right": 10, "wrong": 10, "failed": 4, "retry": 4}
+    broken = False
+    asked = len(engine.requests)
+    assert await sample(a_task(*PROBLEMS), output, engine, checker, PLAN, quiet) == {"right": 12, "wrong": 12}
+    assert len(engine.requests) == asked + 2
+    await sample(a_task(*PROBLEMS), tmp_path / "whole.jsonl", engine, checker, PLAN, quiet)
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not (tmp_path / "out.earlier.jsonl").exists()
+
+
+async def test_results_come_in_order_and_no_more_run_than_allowed() -> None:
+    running = most = begun = 0
+
+    async def work(item: int) -> int:
+        nonlocal running, most, begun
+        running, begun = running + 1, begun + 1
+        most = max(most, running)
+        try:
+            await asyncio.sleep(0.001 * (item % 3))
+            return item * 2
+        finally:
+            running -= 1
+
+    async with aclosing(in_order(range(20), work, at_once=3)) as results:
+        assert [pair async for pair in results] == [(item, item * 2) for item in range(20)]
+    assert (most, begun) == (3, 20)
+    async with aclosing(in_order(range(20), work, at_once=3)) as results:
+        assert await anext(results) == (0, 0)
+    assert running == 0
+    assert begun < 20 + AHEAD * 3
 
 
 async def test_an_engine_that_is_gone_ends_the_stage_and_leaves_what_was_had(tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:

@@ -8,12 +8,12 @@ import pytest
 
 from evalsuite import tasks
 from redraft import prompts
+from trainer.assertions import DENIAL
 from trainer.equations import Truth, find
 from trainer.inject import corruptions
 from trainer.judge import Finding, Judgement, Key, judge
 from trainer.problems import solve
 from trainer.teacher import CannotJudge, Critique, SymbolicTeacher
-from trainer.verify import DENIAL
 
 from .conftest import BoxChecker
 

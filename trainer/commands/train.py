@@ -14,9 +14,14 @@ Config = Annotated[Path, typer.Argument(help="A YAML file; docs/trainer.md has i
 Overrides = Annotated[list[str] | None, typer.Argument(help="Fields to set, as key=value; lora.rank=32 sets rank in lora.")]
 
 
-def fit(config: Config, overrides: Overrides = None) -> None:
-    """Train an adapter. Goes on from the last checkpoint of the same run; prints the adapter's folder."""
-    settings = load(config, overrides or ())
+def fit(
+    config: Config,
+    overrides: Overrides = None,
+    report_to: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb, mlflow or trackio; may be given several times.")] = None,
+) -> None:
+    """Train an adapter (or with lora=null all weights). Goes on from the last checkpoint of the same run; prints the folder."""
+    reporters = [f"report_to=[{', '.join(report_to)}]"] if report_to else []
+    settings = load(config, [*(overrides or ()), *reporters])
     from trainer.fit import fit as run
 
     console = Console(stderr=True)

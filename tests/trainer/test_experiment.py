@@ -1,0 +1,130 @@
+"""The pieces of `benchmarks.cft_vs_sft`: equal tokens, the anchor's share, honest numbers, and a whole run on a tiny model that resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmarks import cft_vs_sft
+from benchmarks.arms import ANCHOR, ARMS, CFT, GOLD, NOISY, Plan, anchored, arm_rows, cut, make_data, trained_lengths
+from benchmarks.critics import Judged, balanced, pooled, solver
+from trainer.config import Method
+
+from .conftest import rows_of
+
+
+@pytest.fixture
+def plan(tiny_model: Path) -> Plan:
+    return Plan(
+        model=str(tiny_model),
+        task="redraft-arith",
+        seeds=1,
+        problems=4,
+        tokens=1200,
+        anchor=0.25,
+        rank=2,
+        learning_rate=1e-3,
+        batch_size=4,
+        test_problems=2,
+        critique_tokens=3,
+        answer_tokens=3,
+        responses=None,
+    )
+
+
+def test_rows_are_cut_to_the_tokens_in_whole_passes() -> None:
+    lengths = [3, 5, 7, 11]
+    taken = cut(lengths, 60, seed=1)
+    assert abs(sum(lengths[place] for place in taken) - 60) <= 6
+    assert sorted(taken[:4]) == sorted(taken[4:8]) == [0, 1, 2, 3]
+    assert cut(lengths, 60, seed=1) == taken != cut(lengths, 60, seed=2)
+    with pytest.raises(ValueError, match="expected rows"):
+        cut([], 60, seed=1)
+
+
+@pytest.mark.parametrize(("share", "golds"), [(0.1, 30), (0.3, 30), (0.3, 2)])
+def test_the_anchor_has_its_share(share: float, golds: int) -> None:
+    rows = anchored(90, golds, share, seed=0)
+    assert sum(is_gold for _, is_gold in rows) / len(rows) == pytest.approx(share, abs=0.01)
+    assert max(place for place, is_gold in rows if is_gold) < golds
+
+
+def test_every_arm_learns_as_many_tokens_of_the_same_problems(plan: Plan, tmp_path: Path, quiet: Console) -> None:
+    data = make_data(plan, 0, tmp_path, [], quiet)
+    problems = {row["problem"] for row in rows_of(data[GOLD])}
+    assert len(problems) == 4
+    assert {row["problem"] for row in rows_of(data[CFT])} == {row["problem"] for row in rows_of(data[NOISY])} == problems
+    assert any(row["solution"] not in {gold["solution"] for gold in rows_of(data[GOLD])} for row in rows_of(data[NOISY]))
+    for arm in ARMS:
+        path = arm_rows(plan, arm, data, 0, tmp_path)
+        lengths = trained_lengths(plan.model, path, Method.SFT)
+        assert abs(sum(lengths) - plan.tokens) <= max(lengths)
+        critiques = [row for row in rows_of(path) if row["completion"].endswith("[END]")]
+        assert bool(critiques) == (arm in (CFT, ANCHOR))
+        assert (len(critiques) < len(rows_of(path))) == (arm != CFT)
+
+
+def test_a_run_goes_on_and_ends_in_the_same_numbers(plan: Plan, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(**{**vars(plan), "tokens": 300})
+    monkeypatch.setattr(cft_vs_sft, "ARMS", (GOLD, CFT))
+    first = cft_vs_sft.run(plan, tmp_path, quiet)
+    assert set(first["arms"]) == {"base", GOLD, CFT}
+    assert [row["arm"] for row in first["trained"]] == [GOLD, CFT]
+    assert first["arms"][CFT]["critic/held_out_kinds"]["pooled"]["responses"] == 4
+    assert "minus_sft_gold" in first["arms"][CFT]["direct/in_domain"]
+    assert cft_vs_sft.table(first["arms"]).row_count == 3
+    log = tmp_path / "seed-0" / "measured-cft-critic-in_domain.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole[: len(whole) // 2])
+    assert cft_vs_sft.run(plan, tmp_path, quiet) == first
+    assert log.read_bytes() == whole
+
+    def none(*given: Any, **more: Any) -> None:
+        raise AssertionError("a finished run loads no model")
+
+    monkeypatch.setattr(cft_vs_sft, "LocalModel", none)
+    assert cft_vs_sft.run(plan, tmp_path, quiet) == first
+
+
+def judged(problem: str, correct: bool, verdict: str, p: float | None = None) -> Judged:
+    return Judged(problem, correct, verdict, p)
+
+
+def test_a_critics_numbers() -> None:
+    run = [
+        judged("a", True, "correct", 0.9),
+        judged("a", False, "incorrect", 0.2),
+        judged("b", True, "correct", 0.6),
+        judged("b", False, "correct", 0.7),
+        judged("c", True, "abstain"),
+        judged("c", False, "incorrect", 0.1),
+    ]
+    found = balanced(run).as_json()
+    assert found["balanced_accuracy"]["value"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["balanced_accuracy_strict"] == pytest.approx(2 / 3)
+    assert found["balanced_accuracy"]["low"] < found["balanced_accuracy"]["value"] <= found["balanced_accuracy"]["high"]
+    both = pooled([run, run])
+    assert (both["responses"], both["tnr"]["value"], both["tnr"]["n"]) == (12, pytest.approx(2 / 3), 3)
+    assert balanced([judged("a", True, "correct")]).balanced_accuracy is None
+
+
+def test_a_solvers_numbers() -> None:
+    rows = [
+        {"problem": "a", "right": True, "well_formed": True, "tokens": 4},
+        {"problem": "b", "right": False, "well_formed": True, "tokens": 4},
+        {"problem": "c", "right": False, "well_formed": False, "tokens": 10},
+    ]
+    found = solver([rows])
+    assert [found[name]["value"] for name in ("accuracy", "well_formed", "given_well_formed")] == pytest.approx([1 / 3, 2 / 3, 1 / 2])
+    assert found["tokens_per_answer"] == 6
+    assert solver([[rows[2]]])["given_well_formed"] is None
+
+
+def test_a_folder_belongs_to_one_plan(plan: Plan, tmp_path: Path) -> None:
+    cft_vs_sft.settled(plan, tmp_path)
+    cft_vs_sft.settled(Plan(**{**vars(plan), "seeds": 3}), tmp_path)
+    with pytest.raises(SystemExit, match="another plan"):
+        cft_vs_sft.settled(Plan(**{**vars(plan), "tokens": 1}), tmp_path)
