@@ -1,8 +1,9 @@
-"""`make demo`: a real vLLM serves the embedded model, solves a problem, critiques its drafts, revises, and is measured.
+"""`make demo`: a real vLLM serves the embedded model; a solver and a critic are trained, swapped in and measured.
 
     python -m benchmarks.demo [--rows 20]
 
-The table at the end is the honest one of a 135M-parameter model: see the README for what larger models do.
+The embedded model has 135M parameters and solves hardly anything by itself, so a small solver adapter is fitted first: then there is
+something to judge and to improve. The table at the end is the honest one of such a model: see the README for what larger ones do.
 """
 
 from __future__ import annotations
@@ -24,77 +25,105 @@ from rich.table import Table
 from benchmarks.servers import REDRAFT, free_port, running
 from redraft import home
 
-EVALSUITE = Path(sys.executable).with_name("evalsuite")
+BIN = Path(sys.executable).parent
+RECIPES = Path(__file__).parent.parent / "trainer" / "recipes"
 TASK = "redraft-arith"
 PROBLEM = "Tom has 3 apples and buys 4 more apples. How many apples does Tom have now?"
 WRONG = "Tom starts with 3 apples. He buys 4 more, so 3 + 4 = 8. The answer is \\boxed{8}."
 RIGHT = "Tom starts with 3 apples. He buys 4 more, so 3 + 4 = 7. The answer is \\boxed{7}."
+SOLVER, CRITIC = "solver", "critic"
 TOKENS = 128
 """The longest draft: a small model that has not answered by then has lost its way."""
-TEMPERATURE = "0.4"
-SHORT = {"REDRAFT_LOOP__RESPONSE_TOKENS": str(TOKENS), "REDRAFT_LOOP__CRITIQUE_TOKENS": "64"}
-STRATEGIES: dict[str, list[str]] = {
-    "direct": [],
-    "vote": ["--n", "5", "--temperature", TEMPERATURE],
-    "loop": ["--drafts", "5", "--temperature", TEMPERATURE],
+SHORT = {"REDRAFT_LOOP__RESPONSE_TOKENS": str(TOKENS), "REDRAFT_LOOP__CRITIQUE_TOKENS": "96"}
+VOTE = ["--n", "5", "--temperature", "0.7"]
+TABLE: dict[str, tuple[str, list[str]]] = {
+    "base, direct": (home.DEFAULT_MODEL, ["--strategy", "direct"]),
+    "solver, direct": (SOLVER, ["--strategy", "direct"]),
+    "solver, vote": (SOLVER, ["--strategy", "vote", *VOTE]),
+    "solver and critic, loop": (SOLVER, ["--strategy", "loop", "--critic", CRITIC, *VOTE]),
 }
 
 
+class Demo:
+    """The parts of the demonstration, in the order in which they are shown."""
+
+    def __init__(self, work: Path, console: Console) -> None:
+        self.work, self.console = work, console
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def run(self, rows: int) -> None:
+        started = time.monotonic()
+        with ExitStack() as stack:
+            self.console.rule("1. redraft serve")
+            with self.console.status("vLLM is starting (about 40 s)"):
+                env = {**SHORT, "REDRAFT_ADAPTERS__ROOTS": json.dumps([str(self.work)])}
+                command = [str(REDRAFT), "serve", "--port", str(self.port)]
+                stack.enter_context(running(command, health=f"{self.url}/health/ready", log=self.work / "serve.log", env=env))
+            self.console.print(f"{home.DEFAULT_MODEL} is served at {self.url}/v1 after {time.monotonic() - started:.0f} s")
+            self.console.rule("2. solve -> critique -> revise, by the base model alone")
+            self._show("redraft", "solve", PROBLEM, "--server", self.url, "--drafts", "4", "--seed", "7")
+            self.console.rule("3. a solver: solutions -> fit -> swapped in")
+            self._train("cpu-demo-solver.yaml", SOLVER)
+            self._show("redraft", "solve", PROBLEM, "--server", self.url, "--model", SOLVER, "--drafts", "4", "--seed", "7")
+            self.console.rule("4. a critic: solutions -> inject -> critique -> verify -> select -> fit -> swapped in")
+            before = self._critiques(home.DEFAULT_MODEL)
+            self._train("cpu-demo-run.yaml", CRITIC)
+            self._compare(before, self._critiques(CRITIC))
+            self.console.rule(f"5. evalsuite run: {rows} rows of {TASK}")
+            self._table(rows)
+        self.console.print(f"the demo took {time.monotonic() - started:.0f} s")
+
+    def _show(self, command: str, *arguments: str) -> None:
+        print(f"$ {command} {' '.join(json.dumps(a) if ' ' in a else a for a in arguments)}", flush=True)
+        subprocess.run([BIN / command, *arguments], check=True)
+
+    def _train(self, recipe: str, alias: str) -> None:
+        """All stages of a recipe, the last of which hands the adapter to the running server."""
+        publish = f"publish={{to: '{self.url}', alias: {alias}}}"
+        self._show("trainer", "run", str(RECIPES / recipe), f"workdir={self.work / alias}", "evaluate=null", publish)
+
+    def _critiques(self, model: str) -> list[dict[str, Any]]:
+        found = []
+        for response in (WRONG, RIGHT):
+            body = {"problem": PROBLEM, "response": response, "model": model, "max_tokens": 96}
+            answer = httpx.post(f"{self.url}/critique", json=body, timeout=300)
+            answer.raise_for_status()
+            found.append(answer.json())
+        return found
+
+    def _compare(self, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
+        table = Table("response", "critic", "p(correct)", "critique", show_lines=True)
+        for response, untrained, trained in zip((WRONG, RIGHT), before, after, strict=True):
+            for said in (untrained, trained):
+                belief = "" if said["p_correct"] is None else f"{said['p_correct']:.3f}"
+                table.add_row(response, said["model"].partition("@")[0], belief, said["critique"])
+        self.console.print(table, markup=False)
+
+    def _table(self, rows: int) -> None:
+        table = Table("strategy", "accuracy", "95 % interval", "tokens a problem", "p50 latency")
+        for number, (name, (model, more)) in enumerate(TABLE.items()):
+            out = self.work / f"run-{number}"
+            line = ["--task", TASK, "--model", model, "--base-url", self.url, "--limit", str(rows), "--max-tokens", str(TOKENS)]
+            subprocess.run([BIN / "evalsuite", "run", *line, "--out", str(out), *more], check=True)
+            found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+            accuracy, latency = found["accuracy"], found["latency_s"]["e2e"]
+            table.add_row(
+                name,
+                f"{accuracy['value']:.1%}",
+                f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
+                f"{found['tokens']['completion_per_problem']:.0f}",
+                f"{latency['p50']:.1f} s",
+            )
+        self.console.print(table)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Serve, solve, critique, revise, evaluate: on the embedded model.")
+    parser = argparse.ArgumentParser(description="Serve, train a solver and a critic, swap them in, evaluate: on the embedded model.")
     parser.add_argument("--rows", type=int, default=20, help="problems in the table")
     arguments = parser.parse_args()
-    console = Console()
-    started = time.monotonic()
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="redraft-demo-") as work:
-        console.rule("1. redraft serve")
-        log = Path(work, "serve.log")
-        with ExitStack() as stack:
-            with console.status("vLLM is starting (about 40 s)"):
-                command = [str(REDRAFT), "serve", "--port", str(port)]
-                stack.enter_context(running(command, health=f"{url}/health/ready", log=log, env=SHORT))
-            console.print(f"{home.DEFAULT_MODEL} is served at {url}/v1 after {time.monotonic() - started:.0f} s")
-            console.rule("2. solve -> critique -> revise")
-            _show("redraft", "solve", PROBLEM, "--server", url, "--drafts", "5", "--temperature", TEMPERATURE, "--seed", "7")
-            console.rule("3. critique a wrong and a right solution")
-            for response in (WRONG, RIGHT):
-                _critique(console, url, response)
-            console.rule(f"4. evalsuite run: {arguments.rows} rows of {TASK}")
-            _table(console, url, arguments.rows, Path(work))
-    console.print(f"the demo took {time.monotonic() - started:.0f} s")
-
-
-def _show(command: str, *arguments: str) -> None:
-    print(f"$ {command} {' '.join(json.dumps(a) if ' ' in a else a for a in arguments)}", flush=True)
-    subprocess.run([Path(sys.executable).with_name(command), *arguments], check=True)
-
-
-def _critique(console: Console, url: str, response: str) -> None:
-    answer = httpx.post(f"{url}/critique", json={"problem": PROBLEM, "response": response, "max_tokens": 96}, timeout=300)
-    answer.raise_for_status()
-    body: dict[str, Any] = answer.json()
-    console.print(f"[bold]{response}[/bold]", highlight=False)
-    console.print(f"{body['critique']}\n-> {body['verdict']}, p(correct) = {body['p_correct']}\n", markup=False, highlight=False)
-
-
-def _table(console: Console, url: str, rows: int, work: Path) -> None:
-    table = Table("strategy", "accuracy", "95 % interval", "tokens a problem", "p50 latency")
-    for strategy, more in STRATEGIES.items():
-        out = work / strategy
-        run = [str(EVALSUITE), "run", "--task", TASK, "--model", home.DEFAULT_MODEL, "--base-url", url, "--strategy", strategy]
-        subprocess.run([*run, "--limit", str(rows), "--max-tokens", str(TOKENS), "--out", str(out), *more], check=True)
-        found = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-        accuracy, latency = found["accuracy"], found["latency_s"]["e2e"]
-        table.add_row(
-            strategy,
-            f"{accuracy['value']:.1%}",
-            f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
-            f"{found['tokens']['completion_per_problem']:.0f}",
-            f"{latency['p50']:.1f} s",
-        )
-    console.print(table)
+        Demo(Path(work), Console()).run(arguments.rows)
 
 
 if __name__ == "__main__":

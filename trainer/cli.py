@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -17,6 +18,8 @@ for command in (*STAGES, evaluate.evaluate, publish.publish, run.run):
 
 def main() -> None:
     """Run the command; an error that a person can mend is one line, and exit status 2."""
+    # Two engines on one CPU: threads that wait for each other must sleep, not spin. Read when torch is imported; what is set stays.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except RedraftError as error:
