@@ -2,6 +2,7 @@
 #
 #   make demo    the main job on the embedded model: serve, solve, critique, revise, evaluate
 #   make test    all tests, the real vLLM included      make check   lint, types, architecture, docs
+#   make web     the libraries of the web pages, from npm          make dashboards  generate Grafana's dashboards
 #   make serve   serve the embedded model               make unit    the quick tests
 #
 # PYTHON       the interpreter that makes .venv (3.11 or newer)
@@ -16,7 +17,7 @@ LOCKS := requirements/torch-cpu.txt requirements/cpu.lock requirements/dev.lock 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model web demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-cft bench-eval bench-train bench-swap
+.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-cft bench-eval bench-train bench-swap
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -50,7 +51,11 @@ demo: model
 serve: model
 	@$(BIN)/redraft serve
 
+dashboards: $(READY)
+	@$(BIN)/python -m deploy.dashboards
+
 check: lint
+	@$(BIN)/python -m deploy.dashboards --check
 	@$(BIN)/pytest tests/test_architecture.py tests/test_docs.py
 
 lint: $(READY)

@@ -1,0 +1,55 @@
+# The server as an image, everything pinned by the locks.
+#
+#   CPU (embedded model):  docker build -t redraft:cpu .
+#   GPU (any model):       docker build -t redraft:gpu --build-arg BASE=vllm/vllm-openai:v0.32.0 .
+#
+# TORCH_INDEX: address of PyTorch's CPU wheel index, where pip would not find a CPU build of torch by itself.
+ARG BASE=python:3.11-slim-bookworm
+FROM ${BASE}
+
+ARG TORCH_INDEX=""
+ENV PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    REDRAFT_HOME=/var/lib/redraft \
+    HF_HOME=/var/lib/redraft/huggingface \
+    HOME=/var/lib/redraft \
+    OMP_WAIT_POLICY=passive
+
+# The base image's distribution sets these versions.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgomp1 libnuma1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --gid 0 --home-dir /var/lib/redraft --create-home redraft \
+    && chmod g+rwX /var/lib/redraft
+
+WORKDIR /opt/redraft
+COPY requirements requirements
+COPY deploy/image/lock_subset.py deploy/image/lock_subset.py
+
+# A base with vLLM in it keeps its torch and gets only what it lacks; any other gets the whole CPU install.
+RUN if python3 -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"; then \
+        python3 deploy/image/lock_subset.py requirements/cpu.lock > requirements/missing.lock \
+        && python3 -m pip install --no-deps --require-hashes -r requirements/missing.lock; \
+    else \
+        python3 -m pip install --no-deps ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} -r requirements/torch-cpu.txt \
+        && python3 -m pip install --no-deps --require-hashes -r requirements/cpu.lock; \
+    fi
+
+COPY pyproject.toml README.md LICENSE ./
+COPY redraft redraft
+COPY server server
+COPY evalsuite evalsuite
+COPY trainer trainer
+RUN python3 -m pip install --no-deps --no-build-isolation .
+
+USER 10001:0
+WORKDIR /var/lib/redraft
+VOLUME ["/var/lib/redraft"]
+EXPOSE 8000
+# Loading a model takes minutes: until then a container is starting, not unhealthy.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10m --retries=4 \
+    CMD ["python3", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('REDRAFT_PORT', '8000') + '/health/ready', timeout=4)"]
+ENTRYPOINT ["redraft"]
+CMD ["serve", "--host", "0.0.0.0"]

@@ -1,0 +1,294 @@
+"""Does learning to critique make a better critic, and a better solver, than learning solutions? CFT against SFT at equal trained tokens.
+
+    python -m benchmarks.cft_vs_sft [--seeds 3] [--problems 240] [--tokens 24000] [--work runs/cft_vs_sft]
+
+Arms: `base`; `sft_gold` (reference solutions); `sft_noisy` (responses, right and wrong); `cft` (verified critiques of the same
+responses); `cft_anchor` (the same with a share of rows that are solutions). All arms of a seed see the same problems. Each learns from a
+file with the same number of trained tokens (to within one row), one pass, the same rank, learning rate and batch: rows come in whole
+shuffled passes and the last is cut. Nothing is sampled from a model unless `--responses` brings labelled rows of `trainer sample`.
+
+Measured for each arm and seed, greedily and in this process, with the served prompts and the served reading of a verdict:
+(a) as a critic: balanced accuracy, TPR, TNR, Brier, on responses that it never saw, of the same kinds of problem and of held-out ones;
+(c) as a solver: accuracy of direct answers, and accuracy given that the answer is well-formed (boxed, and ended by itself).
+(b) the loop with a served critic against a vote at equal tokens, only with `--server URL --critic NAME`, through `evalsuite`.
+
+It goes on where it was cut off. Intervals: Wilson, clustered by problem over seeds; bootstrap by problem for balanced accuracy and for
+differences from `sft_gold`. Seeds, rows (by hash) and the command stand in the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.arms import ARMS, GOLD, HELD_OUT, Plan, arm_rows, make_data
+from benchmarks.critics import Judged, balanced, pooled, solver
+from benchmarks.report import hardware, save
+from evalsuite import stats, tasks
+from redraft import home, prompts, records
+from trainer.checking import MathChecker, label
+from trainer.config import FitConfig
+from trainer.evaluate import judge, made_responses
+from trainer.fit import fit
+from trainer.local import LocalModel
+from trainer.origin import sha256
+
+BASE = "base"
+TEST_SEED = 0
+CHUNK = 32
+EVALSUITE = Path(sys.executable).with_name("evalsuite")
+
+
+def train(plan: Plan, arm: str, rows: Path, seed: int, console: Console) -> tuple[Path, dict[str, Any]]:
+    config = FitConfig.model_validate(
+        {
+            "method": "sft",
+            "model": plan.model,
+            "data": [rows],
+            "output": rows.with_name(arm),
+            "lora": {"rank": plan.rank, "alpha": 2 * plan.rank},
+            "optim": {"learning_rate": plan.learning_rate, "batch_size": plan.batch_size, "epochs": 1},
+            "max_length": 2048,
+            "seed": seed,
+            "save_steps": 25,
+            "log_steps": 10,
+        }
+    )
+    fitted = fit(config, console)
+    return fitted.path, fitted.manifest
+
+
+def answered(log: Path, ids: Sequence[str], answer: Callable[[Sequence[int]], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The records of `ids` in a log, made where they are missing, in pieces that a kill does not lose."""
+    with records.Log(log):
+        had = {record["id"] for _, record in records.read(log)}
+    todo = [place for place, name in enumerate(ids) if name not in had]
+    with records.Log(log) as file:
+        for at in range(0, len(todo), CHUNK):
+            places = todo[at : at + CHUNK]
+            for place, record in zip(places, answer(places), strict=True):
+                file.append({"id": ids[place], **record})
+    return [record for _, record in records.read(log)]
+
+
+def measure(plan: Plan, adapter: Path | None, log: Path, work: Path, console: Console) -> dict[str, list[dict[str, Any]]]:
+    """All judgements and answers of one arm, in the domain and out of it."""
+    worn: list[LocalModel] = []
+    checker = MathChecker()
+
+    def model() -> LocalModel:
+        if not worn:
+            worn.append(LocalModel(plan.model, adapter))
+        return worn[0]
+
+    found = {}
+    for where, task in (("in_domain", plan.task), ("held_out_kinds", plan.held_out)):
+        rows = [row for _, row in records.read(made_test(plan, task, work, console))]
+        problems = tasks.load(f"{task}@{TEST_SEED}", limit=plan.test_problems).problems
+
+        def judged(places: Sequence[int], rows: list[dict[str, Any]] = rows) -> list[dict[str, Any]]:
+            pairs = [(rows[place]["problem"], rows[place]["response"]) for place in places]
+            given = judge(model(), pairs, plan.critique_tokens)
+            return [
+                {"problem": rows[place]["problem"], "label": rows[place]["label"], "verdict": one.verdict.value, "p_correct": one.p_correct}
+                for place, one in zip(places, given, strict=True)
+            ]
+
+        def solved(places: Sequence[int], problems: Sequence[tasks.Problem] = problems) -> list[dict[str, Any]]:
+            chats = [prompts.solve_messages(problems[place].problem) for place in places]
+            given = model().write(chats, max_tokens=plan.answer_tokens, stop=(prompts.END,))
+            return [
+                {
+                    "problem": problems[place].problem,
+                    "right": label(checker, problems[place].answer, one.text) == prompts.RIGHT,
+                    "well_formed": one.whole and "\\boxed{" in one.text and checker.extract(one.text) is not None,
+                    "tokens": one.tokens,
+                    "text": one.text,
+                }
+                for place, one in zip(places, given, strict=True)
+            ]
+
+        found[f"critic/{where}"] = answered(log.with_name(f"{log.name}-critic-{where}.jsonl"), [row["id"] for row in rows], judged)
+        found[f"direct/{where}"] = answered(log.with_name(f"{log.name}-direct-{where}.jsonl"), [p.id for p in problems], solved)
+    return found
+
+
+def made_test(plan: Plan, task: str, work: Path, console: Console) -> Path:
+    """Responses that no arm saw: solutions of test problems and their wrong twins."""
+    return made_responses(f"{task}@{TEST_SEED}", work / f"test-{task}.json", limit=plan.test_problems, seed=TEST_SEED, console=console)
+
+
+def report(found: dict[str, dict[int, dict[str, list[dict[str, Any]]]]]) -> dict[str, Any]:
+    """`arm -> seed -> measure -> records` as numbers: each seed by itself, pooled, and against `sft_gold`."""
+    arms: dict[str, Any] = {}
+    for arm, by_seed in found.items():
+        arms[arm] = {}
+        for name in next(iter(by_seed.values())):
+            runs = [by_seed[seed][name] for seed in sorted(by_seed)]
+            arms[arm][name] = _critic(runs) if name.startswith("critic") else _solver(runs, _twin(found, name, arm))
+    return arms
+
+
+def _critic(runs: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    judged = [[Judged(row["problem"], row["label"] == prompts.RIGHT, row["verdict"], row["p_correct"]) for row in run] for run in runs]
+    return {"seeds": [balanced(run, seed=index).as_json() for index, run in enumerate(judged)], "pooled": pooled(judged)}
+
+
+def _twin(found: dict[str, dict[int, dict[str, list[dict[str, Any]]]]], name: str, arm: str) -> list[list[dict[str, Any]]] | None:
+    """What is compared with: the same measure of `sft_gold`, seed by seed."""
+    return None if arm in (BASE, GOLD) or GOLD not in found else [found[GOLD][seed][name] for seed in sorted(found[arm])]
+
+
+def _solver(runs: list[list[dict[str, Any]]], gold: list[list[dict[str, Any]]] | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"seeds": [solver([run]) for run in runs], "pooled": solver(runs)}
+    if gold is not None:
+        mine, theirs = (shares(side) for side in (runs, gold))
+        told["minus_sft_gold"] = dataclasses.asdict(stats.paired_bootstrap([theirs[key] for key in mine], list(mine.values())))
+    return told
+
+
+def shares(runs: list[list[dict[str, Any]]]) -> dict[str, float]:
+    """For each problem the share of seeds that answer it right."""
+    hits: dict[str, list[bool]] = {}
+    for run in runs:
+        for row in run:
+            hits.setdefault(row["problem"], []).append(row["right"])
+    return {problem: sum(found) / len(found) for problem, found in hits.items()}
+
+
+def loop_against_vote(url: str, model: str, critic: str, task: str, rows: int, work: Path) -> dict[str, Any]:
+    """(b): the same drafts budget, `loop` with the critic and `vote`, compared by evalsuite at equal tokens."""
+    asked = {"--task": f"{task}@{TEST_SEED}", "--base-url": url, "--model": model, "--limit": str(rows)}
+    common = [word for pair in {**asked, "--temperature": "0.7", "--seed": "0"}.items() for word in pair]
+    runs = {"vote": ["--n", "12"], "loop": ["--n", "5", "--critic", critic]}
+    for strategy, more in runs.items():
+        command = [str(EVALSUITE), "run", *common, "--strategy", strategy, *more, "--out", str(work / strategy)]
+        subprocess.run(command, check=True)
+    compared = subprocess.run(
+        [str(EVALSUITE), "compare", str(work / "vote"), str(work / "loop"), "--json"], check=True, capture_output=True, text=True
+    )
+    found: dict[str, Any] = json.loads(compared.stdout)
+    return found
+
+
+def run(plan: Plan, work: Path, console: Console) -> dict[str, Any]:
+    """Every arm and seed, from data to numbers; what is there already is not done again."""
+    tests = {task: made_test(plan, task, work, console) for task in (plan.task, plan.held_out)}
+    found: dict[str, dict[int, dict[str, list[dict[str, Any]]]]] = {BASE: {}}
+    trained: list[dict[str, Any]] = []
+    console.rule(BASE)
+    found[BASE][0] = measure(plan, None, work / BASE, work, console)
+    for seed in range(plan.seeds):
+        folder = work / f"seed-{seed}"
+        data = make_data(plan, seed, folder, list(tests.values()), console)
+        for arm in ARMS:
+            console.rule(f"seed {seed + 1} of {plan.seeds}, {arm}")
+            adapter, manifest = train(plan, arm, arm_rows(plan, arm, data, seed, folder), seed, console)
+            found.setdefault(arm, {})[seed] = measure(plan, adapter, folder / f"measured-{arm}", work, console)
+            trained.append(
+                {
+                    "arm": arm,
+                    "seed": seed,
+                    "rows": manifest["examples"],
+                    "trained_tokens": manifest["trained_tokens"],
+                    "rows_sha256": manifest["data"][0]["sha256"],
+                    "steps": manifest["metrics"]["steps"],
+                    "train_loss": manifest["metrics"]["train_loss"],
+                    "content_sha256": manifest["content_sha256"],
+                }
+            )
+    return {
+        "plan": {**dataclasses.asdict(plan), "model": Path(plan.model).name},
+        "test_rows_sha256": {task: sha256(path) for task, path in tests.items()},
+        "trained": trained,
+        "arms": report(found),
+    }
+
+
+def table(arms: dict[str, Any]) -> Table:
+    shown = Table("arm", "balanced acc.", "held-out kinds", "Brier", "direct", "given well-formed", "minus SFT gold")
+    for arm, told in arms.items():
+        inside, outside, direct = told["critic/in_domain"]["pooled"], told["critic/held_out_kinds"]["pooled"], told["direct/in_domain"]
+        difference = direct.get("minus_sft_gold")
+        shown.add_row(
+            arm,
+            _said(inside["balanced_accuracy"]),
+            _said(outside["balanced_accuracy"]),
+            "" if inside["brier"] is None else f"{inside['brier']:.3f}",
+            _said(direct["pooled"]["accuracy"]),
+            _said(direct["pooled"]["given_well_formed"]),
+            "" if difference is None else _said(difference),
+        )
+    return shown
+
+
+def _said(interval: dict[str, Any] | None) -> str:
+    return "none" if interval is None else f"{interval['value']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}]"
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default=home.DEFAULT_MODEL, help="a folder, a hub id, or the default model's name")
+    parser.add_argument("--task", default="redraft-arith", choices=sorted(HELD_OUT))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--problems", type=int, default=240, help="training problems of a seed")
+    parser.add_argument("--tokens", type=int, default=24_000, help="trained tokens of every arm")
+    parser.add_argument("--anchor", type=float, default=0.2, help="share of solutions among the rows of cft_anchor, 0.1 to 0.3")
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--test-problems", type=int, default=40, help="of each kind; two responses of each are judged")
+    parser.add_argument("--critique-tokens", type=int, default=160)
+    parser.add_argument("--answer-tokens", type=int, default=160)
+    parser.add_argument("--responses", help="labelled responses with golds (trainer sample) instead of injected errors")
+    parser.add_argument("--work", type=Path, default=Path("runs/cft_vs_sft"), help="what is done lies here; the same command goes on")
+    parser.add_argument("--name", default="cft_vs_sft", help="of the result's file")
+    parser.add_argument("--server", help="for (b): a server that serves the base and a critic")
+    parser.add_argument("--critic", help="for (b): the critic's name on that server")
+    return parser.parse_args(given)
+
+
+def main() -> None:
+    asked = arguments()
+    if (asked.server is None) != (asked.critic is None):
+        raise SystemExit("--server and --critic belong together")
+    console = Console(stderr=True)
+    plan = Plan(**{field.name: getattr(asked, field.name) for field in dataclasses.fields(Plan)})
+    work = asked.work
+    settled(plan, work)
+    result = run(plan, work, console)
+    if asked.server is not None:
+        model = Path(plan.model).name
+        result["loop_against_vote"] = loop_against_vote(asked.server, model, asked.critic, plan.task, plan.test_problems, work)
+    command = "python -m benchmarks.cft_vs_sft " + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in _given(plan))
+    path = save(asked.name, {"command": command, **result, "hardware": hardware()})
+    console.print(table(result["arms"]))
+    print(path)
+
+
+def _given(plan: Plan) -> Iterator[tuple[str, object]]:
+    for name, value in dataclasses.asdict(plan).items():
+        if value is not None:
+            yield name, Path(str(value)).name if name in ("model", "responses") else value
+
+
+def settled(plan: Plan, work: Path) -> None:
+    """The folder belongs to one plan (more seeds may come later): numbers of two are never mixed."""
+    mine = {**dataclasses.asdict(plan), "seeds": None}
+    place = work / "plan.json"
+    if place.is_file() and json.loads(place.read_text(encoding="utf-8")) != mine:
+        raise SystemExit(f"{place} is another plan's; choose another --work")
+    records.write_atomic(place, json.dumps(mine, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

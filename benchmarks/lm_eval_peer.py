@@ -1,0 +1,89 @@
+"""lm-eval's `local-chat-completions` as a contender: in a virtual environment of its own, over a task made from our problems."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from redraft import home
+
+VERSION = "0.4.13"
+TASK = "redraft_efficiency"
+REQUESTING = b"Requesting API"
+"""What its progress bar says from the first request on to the last reply."""
+
+
+class CannotRun(Exception):
+    """Why there is no lm-eval to compare with."""
+
+
+@dataclass(frozen=True)
+class Span:
+    requests_s: float
+    """From the first request to the last reply."""
+    command_s: float
+    """The whole command, its start-up and grading included."""
+
+
+def executable(given: Path | None) -> Path:
+    """The `lm_eval` command: the given one, else that of a virtual environment made for it (no torch is installed). Raises CannotRun."""
+    if given is not None:
+        if not given.is_file():
+            raise CannotRun(f"--lm-eval {given}: no such file")
+        return given
+    place = home.home() / "benchmarks" / f"lm-eval-{VERSION}"
+    command = place / "bin" / "lm_eval"
+    if not command.is_file():
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, capture_output=True, text=True)
+            pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", f"lm_eval[api]=={VERSION}"]
+            subprocess.run(pip, check=True, capture_output=True, text=True)
+        except subprocess.CalledProcessError as error:
+            raise CannotRun(f"installing lm_eval {VERSION} failed: {error.stderr.strip()[-500:]}") from error
+    return command
+
+
+def write_task(folder: Path, problems: Path, tokens: int) -> None:
+    """An lm-eval task over a JSONL file of problems, sampled as every contender samples."""
+    task = {
+        "task": TASK,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(problems)}},
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_text": "{{problem}}",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {
+            "until": ["<|no such text|>"],
+            "max_gen_toks": tokens,
+            "do_sample": False,
+            "temperature": 0,
+            "ignore_eos": True,
+        },
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    (folder / f"{TASK}.yaml").write_text(json.dumps(task), encoding="utf-8")
+
+
+def run(command: Path, tasks: Path, *, url: str, model: str, system: str, concurrency: int) -> Span:
+    arguments = f"model={model},base_url={url}/v1/chat/completions,num_concurrent={concurrency},max_retries=1,tokenized_requests=False"
+    line = [str(command), "--model", "local-chat-completions", "--model_args", arguments, "--apply_chat_template"]
+    line += ["--include_path", str(tasks), "--tasks", TASK, "--system_instruction", system]
+    started = time.perf_counter()
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tasks / "cache")}
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stderr is not None
+        seen: list[float] = []
+        said = b""
+        while piece := os.read(process.stderr.fileno(), 1 << 16):
+            said = (said + piece)[-20_000:]
+            if REQUESTING in piece:
+                seen.append(time.perf_counter())
+    if process.returncode or len(seen) < 2:
+        raise CannotRun(f"lm_eval ended with code {process.returncode}: {said.decode(errors='replace').strip()[-1500:]}")
+    return Span(seen[-1] - seen[0], time.perf_counter() - started)
