@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.servers import REDRAFT, free_port, running
 from redraft import home
@@ -32,6 +32,7 @@ PROBLEM = "Tom has 3 apples and buys 4 more apples. How many apples does Tom hav
 WRONG = "Tom starts with 3 apples. He buys 4 more, so 3 + 4 = 8. The answer is \\boxed{8}."
 RIGHT = "Tom starts with 3 apples. He buys 4 more, so 3 + 4 = 7. The answer is \\boxed{7}."
 SOLVER, CRITIC = "solver", "critic"
+UNSEEN = 12
 TOKENS = 128
 """The longest draft: a small model that has not answered by then has lost its way."""
 SHORT = {"REDRAFT_LOOP__RESPONSE_TOKENS": str(TOKENS), "REDRAFT_LOOP__CRITIQUE_TOKENS": "96"}
@@ -40,7 +41,7 @@ TABLE: dict[str, tuple[str, list[str]]] = {
     "base, direct": (home.DEFAULT_MODEL, ["--strategy", "direct"]),
     "solver, direct": (SOLVER, ["--strategy", "direct"]),
     "solver, vote": (SOLVER, ["--strategy", "vote", *VOTE]),
-    "solver and critic, loop": (SOLVER, ["--strategy", "loop", "--critic", CRITIC, *VOTE]),
+    "with critic, loop": (SOLVER, ["--strategy", "loop", "--critic", CRITIC, *VOTE]),
 }
 
 
@@ -67,10 +68,11 @@ class Demo:
             self._train("cpu-demo-solver.yaml", SOLVER)
             self._show("redraft", "solve", PROBLEM, "--server", self.url, "--model", SOLVER, "--drafts", "4", "--seed", "7")
             self.console.rule("4. a critic: solutions -> inject -> critique -> verify -> select -> fit -> swapped in")
-            before = self._critiques(home.DEFAULT_MODEL)
             self._train("cpu-demo-run.yaml", CRITIC)
-            self._compare(before, self._critiques(CRITIC))
-            self.console.rule(f"5. evalsuite run: {rows} rows of {TASK}")
+            self._compare(self._critiques(home.DEFAULT_MODEL), self._critiques(CRITIC))
+            self.console.rule(f"5. redraft calibrate: base model and critic on {2 * UNSEEN} responses that neither has seen")
+            self._calibrate()
+            self.console.rule(f"6. evalsuite run: {rows} rows of {TASK}")
             self._table(rows)
         self.console.print(f"the demo took {time.monotonic() - started:.0f} s")
 
@@ -100,8 +102,17 @@ class Demo:
                 table.add_row(response, said["model"].partition("@")[0], belief, said["critique"])
         self.console.print(table, markup=False)
 
+    def _calibrate(self) -> None:
+        """Reference solutions of other problems, and a wrong twin of each."""
+        right, both = self.work / "unseen.jsonl", self.work / "unseen-both.jsonl"
+        subprocess.run([BIN / "trainer", "solutions", f"{TASK}@3", str(right), "--limit", str(UNSEEN)], check=True)
+        subprocess.run([BIN / "trainer", "inject", str(right), str(both)], check=True)
+        for model in (home.DEFAULT_MODEL, CRITIC):
+            where = ["--server", self.url, "--out", str(self.work / f"calibration-{model}")]
+            self._show("redraft", "calibrate", "--data", str(both), "--critic", model, "--max-tokens", "96", *where)
+
     def _table(self, rows: int) -> None:
-        table = Table("strategy", "accuracy", "95 % interval", "tokens a problem", "p50 latency")
+        table = Table(Column("strategy", no_wrap=True), "accuracy", "95 % interval", "tokens a problem", "p50 latency")
         for number, (name, (model, more)) in enumerate(TABLE.items()):
             out = self.work / f"run-{number}"
             line = ["--task", TASK, "--model", model, "--base-url", self.url, "--limit", str(rows), "--max-tokens", str(TOKENS)]
