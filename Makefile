@@ -56,7 +56,7 @@ dashboards: $(READY)
 
 check: lint
 	@$(BIN)/python -m deploy.dashboards --check
-	@$(BIN)/pytest tests/test_architecture.py tests/test_docs.py
+	@$(BIN)/pytest tests/test_architecture.py tests/test_docs.py tests/deploy
 
 lint: $(READY)
 	@$(BIN)/ruff check .
