@@ -11,7 +11,11 @@ from redraft.errors import BadRequest
 from server.config import ServeSettings
 from server.engine import entry
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore"),  # vLLM's imports warn of libraries' ways; here they run inside the test's process
+]
 
 
 @pytest.fixture
