@@ -264,7 +264,7 @@ async def test_as_many_requests_are_in_flight_as_asked_for_and_no_more(tmp_path:
     async def script(body: Body, time: int) -> web.StreamResponse:
         if server_box[0].in_flight == 7:
             full.set()
-        await asyncio.wait_for(full.wait(), 10)
+        await asyncio.wait_for(full.wait(), 60)
         return chat(["so 1"])
 
     server_box: list[ScriptedServer] = []
@@ -280,7 +280,7 @@ async def test_as_many_requests_are_in_flight_as_asked_for_and_no_more(tmp_path:
 async def test_a_slow_checker_does_not_hold_up_the_asking(tmp_path: Path) -> None:
     class Slow(FakeChecker):
         async def check(self, gold: str, pred: str) -> Any:
-            await asyncio.wait_for(all_asked.wait(), 10)
+            await asyncio.wait_for(all_asked.wait(), 60)
             return await super().check(gold, pred)
 
     all_asked = asyncio.Event()

@@ -287,7 +287,7 @@ async def test_a_critique_counts_as_the_two_calls_it_makes(most: int, made: int)
 async def test_the_deadline_is_hard_and_returns_the_best_so_far() -> None:
     slow = Reply("word " * 1000, delay_s=0.005)
     engine = ScriptedEngine(Script(["= 4", slow, slow]))
-    result = await solve(engine, LoopOptions(drafts=3, deadline_s=0.2))
+    result = await solve(engine, LoopOptions(drafts=3, deadline_s=1.0))
     assert (result.stop, result.answer) == (Stop.DEADLINE, "4")
     assert engine.running == 0
     assert result.usage.completion_tokens > 3
@@ -298,7 +298,7 @@ async def test_the_deadline_holds_for_the_critic_too() -> None:
         return [Reply("word " * 1000, delay_s=0.005)]
 
     engine = ScriptedEngine(Script(["= 4", "= 5"], critic=slow))
-    result = await solve(engine, LoopOptions(drafts=2, deadline_s=0.2))
+    result = await solve(engine, LoopOptions(drafts=2, deadline_s=1.0))
     assert (result.stop, result.answer, engine.running) == (Stop.DEADLINE, "4", 0)
     assert result.usage_by_stage[Stage.CRITIQUE].completion_tokens > 0
     assert {c.reason for c in result.critiques} == {"the critique was cut off"}
@@ -307,7 +307,7 @@ async def test_the_deadline_holds_for_the_critic_too() -> None:
 async def test_a_revision_that_is_cut_off_is_kept_without_an_answer() -> None:
     slow = lambda request: [Reply("= 6 " * 1000, delay_s=0.005)]  # noqa: E731
     engine = ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1), reviser=slow))
-    result = await solve(engine, LoopOptions(drafts=2, deadline_s=0.3))
+    result = await solve(engine, LoopOptions(drafts=2, deadline_s=1.0))
     assert [(d.answer, d.finish_reason) for d in result.drafts if d.stage is Stage.REVISE] == [(None, "cancelled")] * 2
 
 

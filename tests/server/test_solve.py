@@ -133,7 +133,7 @@ async def test_a_full_queue_is_429_with_retry_after(serve: Serve) -> None:
     slow = [Reply("word " * 1000, delay_s=0.01)] * 3
     served = serve(Script(slow), limits=Limits(loops=1, waiting=1))
     async with served.client() as client:
-        tasks = [asyncio.create_task(client.post("/solve", json={"problem": "x", "loop": {"deadline_s": 0.8}})) for _ in range(3)]
+        tasks = [asyncio.create_task(client.post("/solve", json={"problem": "x", "loop": {"deadline_s": 2.0}})) for _ in range(3)]
         replies = await asyncio.gather(*tasks)
     assert sorted(r.status_code for r in replies) == [200, 200, 429]
     refused = next(r for r in replies if r.status_code == 429)
@@ -155,7 +155,7 @@ async def test_a_client_that_goes_away_stops_all_work(serve: Serve, path: str, s
         while not served.engine.running:
             await asyncio.sleep(0.01)
         task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while served.engine.running:
             await asyncio.sleep(0.01)
 
@@ -251,7 +251,7 @@ async def test_a_loop_whose_client_left_is_counted(serve: Serve) -> None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         task.cancel()
-    async with asyncio.timeout(5), served.client(follow_redirects=True) as client:
+    async with asyncio.timeout(60), served.client(follow_redirects=True) as client:
         while 'redraft_stage_seconds_count{model="scripted",stage="solve",track="stable"} 2.0' not in (await client.get("/metrics")).text:
             await asyncio.sleep(0.02)
 
