@@ -35,6 +35,7 @@ from evalsuite import tasks
 from evalsuite.store import RESULTS, SUMMARY
 from redraft import home, prompts, records
 from server.config import ServeSettings
+from server.engine import machine
 from server.engine.entry import is_cpu
 
 EVALSUITE = Path(sys.executable).with_name("evalsuite")
@@ -178,10 +179,10 @@ def measure(arguments: argparse.Namespace, stack: ExitStack, work: Path) -> tupl
     setting = Setting(chats, work / "problems.jsonl", arguments.tokens, arguments.concurrency or 2 * arguments.seqs, work)
     engine = engine_flags(arguments.seqs)
     cpu = is_cpu(ServeSettings())
-    dtype = {"dtype": "bfloat16", "enforce_eager": True} if cpu else {}
-    env = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "VLLM_PLUGINS": "", "HF_HUB_OFFLINE": "1"}
-    env["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+    env = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "VLLM_PLUGINS": "redraft_engine", "HF_HUB_OFFLINE": "1"}
+    env |= {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", **(machine.environment() if cpu else {})}
     model = str(arguments.model or home.default_model_dir())
+    dtype = {"dtype": machine.dtype(model), "enforce_eager": True} if cpu else {}
     offline = stack.enter_context(offline_chat({"model": model, **engine, **dtype}, work / "offline.log", env))
     port = free_port()
     command = [str(REDRAFT), "serve", *([model] if arguments.model else []), "--port", str(port), *command_flags(engine)]

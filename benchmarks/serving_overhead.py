@@ -3,6 +3,7 @@
     python -m benchmarks.serving_overhead [--pairs 50] [--streams 16] [--lora]
 
 Both servers are up at once, the idle one stopped (SIGSTOP), and the order alternates, so that the machine's moods hit both alike.
+vLLM's server has our engine plugin and CPU threads too (`benchmarks.cpu_engine` says what those are worth): what differs is our routes.
 Each run streams one request of 64 tokens on every stream. Reported: the ratio of generated tokens per second
 (ours / vLLM's) and the difference of the median time to first token, each as median and range over the pairs, the
 ratio also as geometric mean with its 95 % interval. With --lora both load
@@ -33,6 +34,7 @@ from benchmarks.report import hardware, save
 from benchmarks.servers import REDRAFT, VLLM_MODULE, Running, free_port, running
 from redraft import home
 from server.config import ServeSettings
+from server.engine import machine
 from server.engine.entry import command_line
 
 TOKENS = 64
@@ -112,7 +114,8 @@ def main() -> None:
             "redraft": [str(REDRAFT), "serve", "--port", str(ports["redraft"]), *flags],
             "vllm": [sys.executable, "-m", VLLM_MODULE, *same],
         }
-        plain = {"VLLM_PLUGINS": "", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+        plain = {"VLLM_PLUGINS": "redraft_engine", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+        plain |= machine.environment()
         servers = {}
         for name, command in commands.items():
             env = plain if name == "vllm" else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from redraft import home
 from redraft.errors import BadRequest
 from server.config import ServeSettings, vllm_flags
+from server.engine import machine
 
 PLUGINS = ("redraft", "redraft_engine")
 MAX_LORA_RANK = 64
@@ -30,6 +31,7 @@ def prepare_environment(settings: ServeSettings, *, cpu: bool) -> None:
     defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
     if cpu:
         defaults["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
+        defaults |= machine.environment()
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
@@ -47,7 +49,7 @@ def command_line(settings: ServeSettings, model: Path | str, flags: list[str], *
         "2",
     ]
     if cpu:
-        line += ["--enforce-eager", "--dtype", "bfloat16"]
+        line += ["--enforce-eager", "--dtype", machine.dtype(model)]
     if settings.model == "default":
         line += ["--served-model-name", home.DEFAULT_MODEL, *DEFAULT_MODEL_TOOLS]
     return [*line, *vllm_flags(settings.vllm), *flags]

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+POLL_MS = 2
+"""At most so long does a process of the engine wait before it looks for a message again."""
+
 
 def register() -> None:
     """vLLM calls this in every process of an engine, possibly more than once."""
@@ -17,8 +20,29 @@ def register() -> None:
     if current_platform.is_cpu():
         from server.engine import cpu_lora
 
+        waiting_without_spinning()
         seeded_chunked_prefill()
         cpu_lora.install()
+
+
+def waiting_without_spinning() -> None:
+    """The engine core sleeps while its worker computes, instead of polling shared memory on a core that the worker could use.
+
+    vLLM polls for a second after each message before it waits for a notification. Here it waits at once, and looks again after
+    POLL_MS in any case, so that a notification which came before the wait began costs that long and no more.
+    """
+    from vllm.distributed.device_communicators.shm_broadcast import SpinCondition
+
+    if getattr(SpinCondition, "redraft_waits", False):
+        return
+    wait = SpinCondition.wait
+
+    def waits(self: Any, timeout_ms: int | None = None) -> None:
+        self.last_read = float("-inf")
+        wait(self, POLL_MS if timeout_ms is None else min(timeout_ms, POLL_MS))
+
+    SpinCondition.wait = waits
+    SpinCondition.redraft_waits = True
 
 
 def seeded_chunked_prefill() -> None:
