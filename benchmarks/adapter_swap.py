@@ -28,6 +28,7 @@ from typing import Any
 
 import aiohttp
 
+from benchmarks.random_adapters import make_adapters
 from benchmarks.report import hardware, save
 from benchmarks.servers import REDRAFT, VLLM_MODULE, Running, free_port, running
 from redraft import home
@@ -37,44 +38,12 @@ from server.engine.entry import command_line
 ALIAS = "cft"
 STORY = " ".join(f"On day {n} the traveller walked {n * 3} miles and wrote it down." for n in range(1, 12))
 PROMPTS = tuple(f"{STORY} {end}" for end in ("The capital of France is", "Two and two are", "Water boils at"))
-RANK = 8
 Likely = dict[str, float]
 
 
 def distance(a: Likely, b: Likely) -> float:
     """The largest difference among the three likeliest tokens of `a`; one that `b` does not report is far away."""
     return max(abs(a[token] - b.get(token, -20.0)) for token in sorted(a, key=lambda token: -a[token])[:3])
-
-
-def make_adapters(model: Path, folder: Path) -> list[Path]:
-    """Two adapters of random weights, whose answers plainly differ from the base model's and from each other's."""
-    import torch
-    from safetensors.torch import save_file
-
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    hidden = config["hidden_size"]
-    outputs = {"q_proj": hidden, "v_proj": config["num_key_value_heads"] * hidden // config["num_attention_heads"]}
-    peft = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "r": RANK,
-        "lora_alpha": 2 * RANK,
-        "target_modules": sorted(outputs),
-        "bias": "none",
-    }
-    made = []
-    for seed in range(2):
-        torch.manual_seed(seed)
-        weights = {}
-        for layer, (module, out) in itertools.product(range(config["num_hidden_layers"]), outputs.items()):
-            key = f"base_model.model.model.layers.{layer}.self_attn.{module}"
-            weights[f"{key}.lora_A.weight"] = torch.randn(RANK, hidden) * 0.12
-            weights[f"{key}.lora_B.weight"] = torch.randn(out, RANK) * 0.12
-        made.append(folder / f"adapter-{seed}")
-        made[-1].mkdir()
-        save_file(weights, made[-1] / "adapter_model.safetensors")
-        (made[-1] / "adapter_config.json").write_text(json.dumps(peft), encoding="utf-8")
-    return made
 
 
 @dataclass

@@ -5,6 +5,7 @@ The process leads its own process group, so that it and the engine it starts can
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -23,10 +24,12 @@ END_S = 20.0
 
 @dataclass(frozen=True)
 class Ask:
-    """Chats to answer greedily with exactly `tokens` tokens each."""
+    """Chats to answer greedily with exactly `tokens` tokens each, the first by the first of `adapters` and so on, over and over."""
 
     chats: tuple[tuple[Any, ...], ...]
     tokens: int
+    adapters: tuple[Path | None, ...] = (None,)
+    """Folders of LoRA adapters; None is the base model."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ def _work(pipe: Connection, engine: dict[str, Any], log: str, env: dict[str, str
         os.dup2(out.fileno(), sys.stderr.fileno())
     os.environ.update(env)
     from vllm import LLM, SamplingParams
+    from vllm.lora.request import LoRARequest
 
     llm = LLM(**engine)
+    loras: dict[Path, Any] = {}
     pipe.send("ready")
     while True:
         try:
@@ -97,7 +102,10 @@ def _work(pipe: Connection, engine: dict[str, Any], log: str, env: dict[str, str
         except EOFError:
             return
         sampling = SamplingParams(temperature=0.0, max_tokens=ask.tokens, ignore_eos=True)
+        for path in filter(None, ask.adapters):
+            loras.setdefault(path, LoRARequest(path.name, len(loras) + 1, str(path)))
+        wearing = [None if path is None else loras[path] for path, _ in zip(itertools.cycle(ask.adapters), ask.chats, strict=False)]
         started = time.perf_counter()
-        outputs = llm.chat([list(chat) for chat in ask.chats], sampling, use_tqdm=False)
+        outputs = llm.chat([list(chat) for chat in ask.chats], sampling, lora_request=wearing if loras else None, use_tqdm=False)
         seconds = time.perf_counter() - started
         pipe.send(Told(sum(len(output.outputs[0].token_ids) for output in outputs), seconds))
