@@ -19,15 +19,16 @@ from trainer.responses import Failed, Response, read
 from trainer.runs import claim_output, done
 from trainer.tables import Place
 from trainer.teacher import NAME, VERSION, CannotJudge, SymbolicTeacher
+from trainer.wordings import Wording
 
 CRITIQUE, CANNOT_JUDGE = "critique", "cannot_judge"
 
 
-def critique(source: Place, output: Path, checker: Checker, *, seed: int, samples: int, console: Console) -> Counter[str]:
+def critique(source: Place, output: Path, checker: Checker, *, seed: int, samples: int, wording: Wording = Wording.VARIED, console: Console) -> Counter[str]:
     """Write `samples` critiques of every response; goes on where an earlier run of the same was cut off. Counts the outcomes."""
-    claim_output(output, digest(["critique", NAME, VERSION, seed, samples, tables.identity(source)]))
+    claim_output(output, digest(["critique", NAME, VERSION, seed, samples, wording.value, tables.identity(source)]))
     written = done([output])
-    teacher = SymbolicTeacher(checker, seed)
+    teacher = SymbolicTeacher(checker, seed, wording.wordings)
     with records.Log(output) as log:
         for response in track(read(source), "critiques", console=console, transient=True):
             for record in _of(teacher, response, samples):

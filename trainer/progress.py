@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import rich.progress
 from rich.console import Console
 from transformers import TrainerCallback
 
+QUIET_S = 30.0
 SHOWN = ("loss", "eval_loss", "mean_token_accuracy", "rewards/accuracies", "reward", "eval_reward", "completions/mean_length")
 
 
 class Progress(TrainerCallback):
-    """A progress bar where the console is a terminal, one line for each log entry where it is not."""
+    """A progress bar where the console is a terminal; where it is not, a line for each log entry, and one where QUIET_S bring none."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -27,6 +29,7 @@ class Progress(TrainerCallback):
             disable=not console.is_terminal,
         )
         self.task = self.bar.add_task("training", total=None, figures="")
+        self.said_at = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.update(self.task, total=state.max_steps, completed=state.global_step)
@@ -34,6 +37,8 @@ class Progress(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.update(self.task, completed=state.global_step)
+        if not self.console.is_terminal and time.monotonic() - self.said_at > QUIET_S:
+            self._say(f"step {state.global_step}/{state.max_steps}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         shown = {key: value for key, value in (logs or {}).items() if key in SHOWN and value is not None}
@@ -42,7 +47,11 @@ class Progress(TrainerCallback):
         figures = "  ".join(f"{key} {float(value):.4f}" for key, value in shown.items())
         self.bar.update(self.task, figures=figures)
         if not self.console.is_terminal:
-            self.console.print(f"step {state.global_step}/{state.max_steps}  {figures}", highlight=False)
+            self._say(f"step {state.global_step}/{state.max_steps}  {figures}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.stop()
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False)
+        self.said_at = time.monotonic()

@@ -15,50 +15,11 @@ from redraft.prompts import RIGHT, WRONG
 from trainer.checking import Checker
 from trainer.equations import Equation, Truth
 from trainer.judge import Finding, Judgement, Key, judge
+from trainer.wordings import VARIED, Phrases, Wordings
 
 NAME, VERSION = "symbolic", 1
-PLAIN = re.compile(r"-?[\d.,]+(?:/\d+)?")
 """The version is raised whenever the same response would get another critique."""
-
-OPENINGS = ("", "", "I check each step.", "Let us go through the steps.", "Each calculation is checked in turn.", "First, the arithmetic.")
-COMPUTED = ("{left} = {true}", "I get {left} = {true}", "Computed again, {left} = {true}")
-AGREES = (
-    ", as in the solution.",
-    ", and the solution has {said}: correct.",
-    ", the same as the solution's {said}.",
-    ". The solution agrees.",
-)
-DIFFERS = (
-    ", but the solution has {said}: this is false.",
-    ", not {said}. Here is the mistake.",
-    ", and the solution's {said} is wrong.",
-    ". The solution has {said} instead: the first error.",
-)
-HOLDS = ("{step} holds.", "{step} is true.", "{step}: correct.", "{step} checks out.")
-"""For steps whose right side is no plain number."""
-FALSE_VARIABLE = (
-    "The step from here is false: {left} cannot be {said} when {variable} solves the equation.",
-    "This does not follow: {left} is not {said} for the {variable} of this equation.",
-)
-WORKING = ("The problem gives:", "Worked out from the problem:", "By calculation:")
-"""Where the response shows no step: said alike of right answers and wrong ones."""
-DERIVING = ("Done right:", "The correct steps:", "Correctly:", "Put right, it goes:")
-ANSWER = ("So the answer is \\boxed{{{answer}}}.", "The correct answer is \\boxed{{{answer}}}.", "This gives \\boxed{{{answer}}}.")
-SOUND = (
-    "The answer \\boxed{{{answer}}} is correct.",
-    "No step is false, and the answer is \\boxed{{{answer}}}.",
-    "So \\boxed{{{answer}}} is right.",
-)
-LOST = (
-    "The steps reach \\boxed{{{answer}}}, but the solution gives {given} as its answer.",
-    "The solution ends with {given}, although its own steps lead to \\boxed{{{answer}}}.",
-)
-ASTRAY = (
-    "These steps do not answer the question.",
-    "The steps do not lead to the answer of this problem.",
-    "That is not what was asked for.",
-)
-UNANSWERED = ("The answer that follows from it cannot be right.", "What follows from it is wrong too.")
+NUMBER = re.compile(r"-?[\d.,]+(?:/\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +40,18 @@ class CannotJudge:
 class SymbolicTeacher:
     """Judges with exact arithmetic; answers are extracted by `checker`, as everywhere else."""
 
-    def __init__(self, checker: Checker, seed: int) -> None:
+    def __init__(self, checker: Checker, seed: int, wordings: Wordings = VARIED) -> None:
         self.checker = checker
         self.seed = seed
+        self.wordings = wordings
 
     def critique(self, problem: str, response: str, key: Key, sample: int = 0) -> Critique | CannotJudge:
         """One critique; `sample` chooses among its wordings."""
         judgement = judge(problem, response, self.checker.extract(response), key)
         if judgement.finding is Finding.CANNOT_JUDGE:
             return CannotJudge(judgement.reason)
-        say = _Sayer(random.Random(f"{VERSION}:{self.seed}:{sample}:{problem}\n{response}"))
-        lines = [say(OPENINGS), *_steps(judgement.steps, say), *ENDINGS[judgement.finding](judgement, say)]
+        say = _Sayer(random.Random(f"{VERSION}:{self.seed}:{sample}:{problem}\n{response}"), self.wordings)
+        lines = [say(say.words.openings), *_steps(judgement.steps, say), *ENDINGS[judgement.finding](judgement, say)]
         conclusion = RIGHT if judgement.finding is Finding.SOUND else WRONG
         return Critique("\n".join(line for line in lines if line), conclusion, judgement.finding, judgement.answer)
 
@@ -97,11 +59,12 @@ class SymbolicTeacher:
 class _Sayer:
     """Picks a wording and fills it."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, words: Wordings) -> None:
         self.chance = chance
-        self.numbered = chance.random() < 0.5
+        self.words = words
+        self.numbered = chance.random() < 0.5 and words.numbered
 
-    def __call__(self, wordings: tuple[str, ...], **fields: str) -> str:
+    def __call__(self, wordings: Phrases, **fields: str) -> str:
         return self.chance.choice(wordings).format(**fields)
 
 
@@ -113,35 +76,45 @@ def _step(step: Equation, say: _Sayer) -> str:
     """The left side is computed first, in words that do not depend on what comes of it: a critic that learns this has to compute too."""
     if step.value is None or not step.work:
         if step.truth is Truth.HOLDS:
-            return say(HOLDS, step=step.text)
+            return say(say.words.holds, step=step.text)
         variable = next((letter for letter in step.left + step.right if letter.isalpha()), "number")
-        return say(FALSE_VARIABLE, left=step.left, said=step.right, variable=variable)
-    if step.truth is Truth.HOLDS and not PLAIN.fullmatch(step.right):
-        return say(HOLDS, step=step.text)
+        return say(say.words.false_variable, left=step.left, said=step.right, variable=variable)
+    if step.truth is Truth.HOLDS and not NUMBER.fullmatch(step.right):
+        return say(say.words.holds, step=step.text)
     true = step.right if step.truth is Truth.HOLDS else step.work[-1].rpartition("= ")[2]
-    return say(COMPUTED, left=step.left, true=true) + say(AGREES if step.truth is Truth.HOLDS else DIFFERS, said=step.right)
+    return say(say.words.computed, left=step.left, true=true) + say(
+        say.words.agrees if step.truth is Truth.HOLDS else say.words.differs, said=step.right
+    )
 
 
 def _sound(judgement: Judgement, say: _Sayer) -> list[str]:
-    return [*_derivation(judgement, say), say(SOUND, answer=judgement.answer or "")]
+    return [*_derivation(judgement, say), say(say.words.sound, answer=judgement.answer or "")]
 
 
 def _false_step(judgement: Judgement, say: _Sayer) -> list[str]:
     if judgement.answer is None:
-        return [say(UNANSWERED)]
-    return [*_derivation(judgement, say), say(ANSWER, answer=judgement.answer)]
+        return [say(say.words.unanswered)]
+    return [*_derivation(judgement, say), say(say.words.answer, answer=judgement.answer)]
 
 
 def _lost(judgement: Judgement, say: _Sayer) -> list[str]:
-    return [say(LOST, answer=judgement.answer or "", given=judgement.given or "none")]
+    return [say(say.words.lost, answer=judgement.answer or "", given=judgement.given or "none")]
 
 
 def _astray(judgement: Judgement, say: _Sayer) -> list[str]:
-    return [say(ASTRAY) if judgement.steps else "", *_derivation(judgement, say), say(ANSWER, answer=judgement.answer or "")]
+    return [
+        say(say.words.astray) if judgement.steps else "",
+        *_derivation(judgement, say),
+        say(say.words.answer, answer=judgement.answer or ""),
+    ]
 
 
 def _derivation(judgement: Judgement, say: _Sayer) -> list[str]:
-    return [f"{say(DERIVING if judgement.steps else WORKING)} {', '.join(judgement.derivation)}."] if judgement.derivation else []
+    return (
+        [f"{say(say.words.deriving if judgement.steps else say.words.working)} {', '.join(judgement.derivation)}."]
+        if judgement.derivation
+        else []
+    )
 
 
 ENDINGS: dict[Finding, Callable[[Judgement, _Sayer], list[str]]] = {

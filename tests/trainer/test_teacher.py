@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -14,6 +15,7 @@ from trainer.inject import corruptions
 from trainer.judge import Finding, Judgement, Key, judge
 from trainer.problems import solve
 from trainer.teacher import CannotJudge, Critique, SymbolicTeacher
+from trainer.wordings import Wording
 
 from .conftest import BoxChecker
 
@@ -115,6 +117,28 @@ def test_the_wording_varies_with_the_seed_and_is_fixed_by_it() -> None:
         assert prompts.CONCLUSION not in first.body
         bodies.add(first.body)
     assert len(bodies) > 15
+
+
+def test_plain_wording_says_each_thing_in_one_way() -> None:
+    response = "4 + 3 = 7\n7 - 2 = 6\n6 + 10 = 16. \\boxed{16}"
+    bodies = set()
+    for seed in range(5):
+        found = SymbolicTeacher(BoxChecker(), seed, Wording.PLAIN.wordings).critique(CHAIN, response, Key())
+        assert isinstance(found, Critique)
+        bodies.add(found.body)
+    assert bodies == {
+        "4 + 3 = 7, solution 7: same.\n7 - 2 = 5, solution 6: different.\nDone right: 4 + 3 = 7, 7 - 2 = 5, 5 + 10 = 15.\nThe answer is \\boxed{15}."
+    }
+
+
+@pytest.mark.parametrize("wording", list(Wording))
+def test_both_wordings_fill_every_occasion(wording: Wording) -> None:
+    """Each phrase takes only what its occasion gives it."""
+    given = {"left": "1 + 1", "true": "2", "said": "3", "step": "1 = 1", "variable": "x", "answer": "2"}
+    for each in dataclasses.fields(wording.wordings):
+        phrases = getattr(wording.wordings, each.name)
+        if each.name != "numbered":
+            assert [phrase.format(**given, **({"given": "3"} if each.name == "lost" else {})) for phrase in phrases]
 
 
 def test_a_response_without_steps_is_worded_alike_until_its_verdict() -> None:
