@@ -51,5 +51,6 @@ EXPOSE 8000
 # Loading a model takes minutes: until then a container is starting, not unhealthy.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=10m --retries=4 \
     CMD ["python3", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('REDRAFT_PORT', '8000') + '/health/ready', timeout=4)"]
+# It listens to others, and so asks for a key: REDRAFT_API_KEY, or `redraft keys create` in the volume (see docs/security.md).
 ENTRYPOINT ["redraft"]
 CMD ["serve", "--host", "0.0.0.0"]

@@ -4,6 +4,7 @@
 #   make test    all tests, the real vLLM included      make check   lint, types, architecture, docs
 #   make web     the libraries of the web pages, from npm          make dashboards  generate Grafana's dashboards
 #   make serve   serve the embedded model               make unit    the quick tests
+#   make soak    bursts and long traffic on the real vLLM: many minutes, not part of make test
 #
 # PYTHON       the interpreter that makes .venv (3.11 or newer)
 # TORCH_INDEX  address of PyTorch's CPU wheel index, where pip would not find a CPU build of torch by itself
@@ -17,7 +18,7 @@ LOCKS := requirements/torch-cpu.txt requirements/cpu.lock requirements/dev.lock 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-cft bench-eval bench-train bench-swap
+.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-cft bench-eval bench-train bench-swap bench-cpu bench-lora bench-scale bench-scale-measure bench-accuracy bench-alora soak
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -94,6 +95,28 @@ bench-train: model
 
 bench-swap: model
 	@$(BIN)/python -m benchmarks.adapter_swap
+
+bench-cpu: model
+	@$(BIN)/python -m benchmarks.cpu_engine
+
+bench-lora: model
+	@$(BIN)/python -m benchmarks.cpu_lora
+
+bench-alora: model
+	@$(BIN)/python -m benchmarks.alora_ttft
+
+bench-scale: $(READY)
+	@$(BIN)/python -m benchmarks.scale_simulation simulate
+
+bench-scale-measure: model
+	@$(BIN)/python -m benchmarks.scale_simulation measure
+
+# RUNS="runs/vote16 runs/loop": folders of evalsuite runs of one task.
+bench-accuracy: $(READY)
+	@$(BIN)/python -m benchmarks.accuracy_tokens $(RUNS)
+
+soak: model
+	@$(BIN)/pytest -m soak tests/e2e
 
 # Needs uv. The overrides drop what text serving on a CPU does not use.
 lock:

@@ -36,12 +36,14 @@ UNSEEN = 12
 TOKENS = 128
 """The longest draft: a small model that has not answered by then has lost its way."""
 SHORT = {"REDRAFT_LOOP__RESPONSE_TOKENS": str(TOKENS), "REDRAFT_LOOP__CRITIQUE_TOKENS": "96"}
+ASKED = ["--critique", "always"]
+"""Nobody has measured these critics well enough to move a vote: they are asked all the same, to be seen at work."""
 VOTE = ["--n", "5", "--temperature", "0.7"]
 TABLE: dict[str, tuple[str, list[str]]] = {
     "base, direct": (home.DEFAULT_MODEL, ["--strategy", "direct"]),
     "solver, direct": (SOLVER, ["--strategy", "direct"]),
     "solver, vote": (SOLVER, ["--strategy", "vote", *VOTE]),
-    "with critic, loop": (SOLVER, ["--strategy", "loop", "--critic", CRITIC, *VOTE]),
+    "with critic, loop": (SOLVER, ["--strategy", "loop", "--critic", CRITIC, *ASKED, *VOTE]),
 }
 
 
@@ -63,10 +65,10 @@ class Demo:
                 stack.enter_context(running(command, health=f"{self.url}/health/ready", log=self.work / "serve.log", env=env))
             self.console.print(f"{home.DEFAULT_MODEL} is served at {self.url}/v1 after {time.monotonic() - started:.0f} s")
             self.console.rule("2. solve -> critique -> revise, by the base model alone")
-            self._show("redraft", "solve", PROBLEM, "--server", self.url, "--drafts", "4", "--seed", "7")
+            self._show("redraft", "solve", PROBLEM, "--server", self.url, "--drafts", "4", "--seed", "7", *ASKED)
             self.console.rule("3. a solver: solutions -> fit -> swapped in")
             self._train("cpu-demo-solver.yaml", SOLVER)
-            self._show("redraft", "solve", PROBLEM, "--server", self.url, "--model", SOLVER, "--drafts", "4", "--seed", "7")
+            self._show("redraft", "solve", PROBLEM, "--server", self.url, "--model", SOLVER, "--drafts", "4", "--seed", "7", *ASKED)
             self.console.rule("4. a critic: solutions -> inject -> critique -> verify -> select -> fit -> swapped in")
             self._train("cpu-demo-run.yaml", CRITIC)
             self._compare(self._critiques(home.DEFAULT_MODEL), self._critiques(CRITIC))

@@ -17,6 +17,8 @@ import httpx
 
 START_S = 300.0
 REDRAFT = Path(sys.executable).with_name("redraft")
+ALONE = {"REDRAFT_SUPERVISE": "false"}
+"""`running` is the supervisor of what it starts."""
 VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
 
 
@@ -46,7 +48,7 @@ def running(command: Sequence[str], *, health: str, log: Path, env: dict[str, st
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         process = subprocess.Popen(
-            list(command), stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **(env or {})}
+            list(command), stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env={**ALONE, **os.environ, **(env or {})}
         )
     try:
         _wait(process, health, log)

@@ -112,6 +112,7 @@ def _solve_body(config: RunConfig, problem: str) -> dict[str, Any]:
     loop = {
         "drafts": sampling.n,
         "rounds": sampling.rounds,
+        "critique": sampling.critique,
         "response_tokens": sampling.max_tokens,
         "max_tokens": sampling.budget,
         "deadline_s": sampling.deadline_s,

@@ -47,6 +47,8 @@ class Sampling:
     """For `loop`: tokens that all stages together may take."""
     extra: dict[str, Any] | None = None
     """For chats: more fields of the request, such as top_p or chat_template_kwargs."""
+    critique: str | None = None
+    """For `loop`: `always` asks critics without a calibration too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class RunConfig:
     def as_json(self) -> dict[str, Any]:
         value = asdict(self)
         shots = list(value.pop("shots"))
+        if value["sampling"]["critique"] is None:
+            del value["sampling"]["critique"]  # runs of before have no such field, and go on
         return {**value, "shots": shots} if shots else value
 
     @staticmethod

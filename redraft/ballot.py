@@ -8,10 +8,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from redraft import vote
-from redraft.types import Calibration, Candidate, CriticState, Critique, Draft, Stage, Verdict
+from redraft.types import Calibration, Candidate, Critique, Draft, Stage, Verdict
 
 CANCELLED = "cancelled"
 """Finish reason of a response that was stopped because nothing depended on it any more, or because a budget was met."""
+SUPPORTERS = 2
+"""An answer that no draft gave before the critic spoke needs so many."""
+DIGITS = 9
+"""Weights that differ by less are a tie: the order in which numbers were added up decides nothing."""
 
 
 class Checker(Protocol):
@@ -33,7 +37,11 @@ def in_doubt(critiques: Sequence[Critique]) -> list[Critique]:
 
 
 class Ballot:
-    """Every draft, revision and critique so far. `calibration` says how far the critic is trusted; None moves no vote."""
+    """Every draft, revision and critique so far. `calibration` says how far the critic is trusted; None moves no vote.
+
+    What joins after `close` (revisions, and drafts that were drawn because every answer was judged wrong) was caused by the critic: it
+    votes only where the critic is trusted, and brings no new answer by itself.
+    """
 
     def __init__(self, checker: Checker, calibration: Calibration | None) -> None:
         self.drafts: dict[int, Draft] = {}
@@ -42,6 +50,7 @@ class Ballot:
         self._calibration = calibration
         self._groups: vote.Groups = []
         self._placing = asyncio.Lock()
+        self._late: int | None = None
 
     async def add(self, draft: Draft) -> Draft:
         """Read the answer of a whole response and let it join its group. A truncated one has no answer: it votes nothing."""
@@ -60,13 +69,18 @@ class Ballot:
         self.drafts[draft.index] = cut
         return cut
 
+    def close(self) -> None:
+        """The drafts are drawn; from here on the critic's word decides what is written."""
+        self._late = len(self.drafts)
+
     def __len__(self) -> int:
         """How many answers differ."""
         return len(self._groups)
 
     def decided(self, outstanding: int, *, swing: float, confidence: float) -> bool:
         """True when no further draft is worth waiting for: see `vote.decided`."""
-        return vote.decided(self._weights(), outstanding, swing=swing, confidence=confidence)
+        weights = [self._weight(group) for group in self._groups]
+        return vote.decided(weights, outstanding, swing=swing, confidence=confidence)
 
     def representatives(self) -> list[int]:
         """The first response of each answer, the heaviest answer first."""
@@ -83,27 +97,32 @@ class Ballot:
         whole = [i for i in sorted(self.drafts) if self.drafts[i].finish_reason not in {CANCELLED, "length"}]
         return whole[0] if whole else max(sorted(self.drafts), key=lambda i: len(self.drafts[i].content), default=None)
 
-    def critic_state(self) -> CriticState:
-        if not self.critiques:
-            return CriticState.UNUSED
-        return CriticState.UNCALIBRATED if self._calibration is None else CriticState.CALIBRATED
+    def _is_late(self, index: int) -> bool:
+        return self._late is not None and index >= self._late
 
-    def _weights(self) -> list[float]:
-        return [self._weight(group) for group in self._groups]
+    def _early(self, group: list[int]) -> int:
+        """The votes that an answer had before the critic spoke."""
+        return sum(not self._is_late(i) for i in group)
+
+    def _supporters(self, group: list[int]) -> int:
+        """The votes that came after it. A revision that repeats the answer of what it revises is no second witness."""
+        members = set(group)
+        late = [self.drafts[i] for i in group if self._is_late(i)]
+        return sum(draft.stage is Stage.SOLVE or draft.parent not in members for draft in late)
+
+    def _stands(self, group: list[int]) -> bool:
+        """Whether an answer may win: a draft gave it, or it is new and has the supporters that it needs."""
+        return self._early(group) > 0 or (self._calibration is not None and self._supporters(group) >= SUPPORTERS)
 
     def _weight(self, group: list[int]) -> float:
-        drafts = sum(1.0 for i in group if self.drafts[i].stage is Stage.SOLVE)
-        members = set(group)
-        fresh = [i for i in group if self.drafts[i].stage is Stage.REVISE and self.drafts[i].parent not in members]
-        revisions = len(fresh) * vote.revision_weight(self._calibration)
-        if not drafts and len(fresh) < 2:
-            revisions = 0.0
-        verdicts = 0.0
-        if self._calibration is not None:
-            verdicts = sum(vote.llr(self._calibration, c.verdict) for c in self.critiques if c.draft == min(group))
-        return drafts + revisions + verdicts
+        weight = float(self._early(group))
+        if self._calibration is None:
+            return weight
+        if self._stands(group):
+            weight += self._supporters(group)
+        on = [(c.draft, verdict) for c in self.critiques if c.draft in group for verdict in c.verdicts or (c.verdict,)]
+        return weight + vote.evidence(self._calibration, on)
 
     def _ranked(self) -> list[list[int]]:
-        weights = self._weights()
-        order = sorted(range(len(self._groups)), key=lambda g: (-weights[g], min(self._groups[g])))
-        return [self._groups[g] for g in order]
+        """Answers that may win first, by weight; ties go to the earliest response: the greedy draft's answer."""
+        return sorted(self._groups, key=lambda group: (not self._stands(group), -round(self._weight(group), DIGITS), min(group)))

@@ -2,20 +2,25 @@
 
 A belief is the critic's P(correct). The threshold that turns it into a verdict is the one with the best balanced accuracy on the same
 responses, so its rates would flatter it: they are measured crosswise, each half of the responses by the threshold of the other half.
+How much several verdicts on one answer repeat each other is in `redraft.correlation`. A critic may be measured in several forms (one long
+critique, several short ones); `choose` says which pays.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from redraft import vote
-from redraft.types import Calibration
+from redraft import correlation, vote
+from redraft.correlation import Said
+from redraft.types import Calibration, Verdict
 
 SCHEMA = 1
+"""A reader takes any file of this schema: fields that an older one lacks have the defaults of `Calibration`."""
 FILE = "calibration.json"
 """Its name inside an adapter's folder."""
 BINS = 10
@@ -24,10 +29,24 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One response: what the critic believed (None: it abstained), and what is true."""
+    """One critique: what the critic believed (None: it abstained), and what is true.
+
+    Critiques with one `response` judge the same response, those with one `answer` responses that give the same answer to the same problem;
+    without a name, each stands for itself.
+    """
 
     p_correct: float | None
     correct: bool
+    response: str | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a critic is asked: `critiques` of one response, each at most `max_tokens` long (None: as long as the loop lets it)."""
+
+    critiques: int = 1
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,42 +66,83 @@ class Report:
     tpr_interval: tuple[float, float]
     fpr_interval: tuple[float, float]
     balanced_accuracy: float
+    """Of a judgement: of one critique, or of all critiques of a response together."""
+    balanced_accuracy_error: float
+    """Its standard error."""
     abstained: int
     brier: float
     reliability: tuple[Bin, ...]
     break_even: float
-    """The balanced accuracy over which the critic's revisions may vote."""
+    """The balanced accuracy above which the loop asks this critic."""
+    tokens: float | None = None
+    """Generated tokens of one judgement, in the mean."""
 
     @property
     def pays(self) -> bool:
-        """Whether the loop lets this critic's revisions vote."""
+        """Whether the loop asks this critic and lets its word vote."""
         return self.balanced_accuracy > self.break_even
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self), "pays": self.pays}
 
 
-def fit(judged: Sequence[Judged]) -> Report:
-    """Measure a critic. Raises ValueError unless both right and wrong responses were judged, at least two of each."""
-    said = [(j.p_correct, j.correct) for j in judged if j.p_correct is not None]
-    rights, wrongs = sum(correct for _, correct in said), sum(not correct for _, correct in said)
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Of responses of one kind, how many were called correct."""
+
+    hits: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.n
+
+    @property
+    def variance(self) -> float:
+        return self.value * (1 - self.value) / self.n
+
+
+def fit(judged: Sequence[Judged], form: Form = Form(), *, tokens: float | None = None) -> Report:
+    """Measure a critic in one form. Raises ValueError unless both right and wrong responses were judged, at least two of each."""
+    named = [j if j.response is not None else replace(j, response=f"#{k}") for k, j in enumerate(judged)]
+    heard = [j for j in named if j.p_correct is not None]
+    rights, wrongs = (len({j.response for j in heard if j.correct is kind}) for kind in (True, False))
     if rights < 2 or wrongs < 2:
         raise ValueError(f"at least two right and two wrong responses must be judged, there are {rights} right and {wrongs} wrong ones")
-    halves = _halves(said)
-    passed = [(p >= threshold(other), correct) for half, other in zip(halves, reversed(halves), strict=True) for p, correct in half]
-    true_positives = sum(says for says, correct in passed if correct)
-    false_positives = sum(says for says, correct in passed if not correct)
-    tpr, fpr = true_positives / rights, false_positives / wrongs
-    return Report(
-        calibration=Calibration(tpr, fpr, len(said), threshold(said)),
-        tpr_interval=wilson(true_positives, rights),
-        fpr_interval=wilson(false_positives, wrongs),
-        balanced_accuracy=(tpr + 1 - fpr) / 2,
-        abstained=len(judged) - len(said),
-        brier=sum((p - correct) ** 2 for p, correct in said) / len(said),
-        reliability=_reliability(said),
-        break_even=vote.INFORMED,
+    said = _crosswise(heard)
+    tpr, fpr = (_share([s.says for s in said if s.correct is kind]) for kind in (True, False))
+    beliefs = [(j.p_correct, j.correct) for j in heard if j.p_correct is not None]
+    calibration = Calibration(
+        tpr.value,
+        fpr.value,
+        rights + wrongs,
+        threshold(beliefs),
+        rho_response=correlation.of_responses(said),
+        rho_answer=correlation.of_answers(said),
+        critiques=form.critiques,
+        critique_tokens=form.max_tokens,
     )
+    whole_tpr, whole_fpr = (_share(_pooled(said, calibration, correct=kind)) for kind in (True, False))
+    accuracy = (whole_tpr.value + 1 - whole_fpr.value) / 2
+    return Report(
+        calibration=calibration if form.critiques == 1 else replace(calibration, pooled_accuracy=accuracy),
+        tpr_interval=wilson(tpr.hits, tpr.n),
+        fpr_interval=wilson(fpr.hits, fpr.n),
+        balanced_accuracy=accuracy,
+        balanced_accuracy_error=math.sqrt(whole_tpr.variance + whole_fpr.variance) / 2,
+        abstained=len(judged) - len(heard),
+        brier=sum((p - correct) ** 2 for p, correct in beliefs) / len(beliefs),
+        reliability=_reliability(beliefs),
+        break_even=vote.INFORMED,
+        tokens=tokens,
+    )
+
+
+def choose(reports: Sequence[Report]) -> Report:
+    """The form that pays: of those whose balanced accuracy is within one standard error of the best, the one with the fewest tokens."""
+    best = max(reports, key=lambda report: report.balanced_accuracy)
+    near = [report for report in reports if report.balanced_accuracy >= best.balanced_accuracy - best.balanced_accuracy_error]
+    return min(near, key=lambda report: (report.tokens if report.tokens is not None else math.inf, -report.balanced_accuracy))
 
 
 def from_json(found: object) -> Calibration:
@@ -91,12 +151,59 @@ def from_json(found: object) -> Calibration:
         raise ValueError(f"expected a calibration of schema {SCHEMA}")
     rates = found["calibration"]
     try:
-        made = Calibration(float(rates["tpr"]), float(rates["fpr"]), int(rates["n"]), float(rates["threshold"]))
+        made = Calibration(
+            float(rates["tpr"]),
+            float(rates["fpr"]),
+            int(rates["n"]),
+            float(rates["threshold"]),
+            rho_response=float(rates.get("rho_response", 1.0)),
+            rho_answer=float(rates.get("rho_answer", 1.0)),
+            critiques=int(rates.get("critiques", 1)),
+            critique_tokens=None if rates.get("critique_tokens") is None else int(rates["critique_tokens"]),
+            pooled_accuracy=None if rates.get("pooled_accuracy") is None else float(rates["pooled_accuracy"]),
+        )
     except (KeyError, TypeError) as error:
         raise ValueError(f"expected calibration.tpr, fpr, n and threshold ({error})") from error
-    if not (0 <= made.tpr <= 1 and 0 <= made.fpr <= 1 and 0 <= made.threshold <= 1 and made.n > 0):
+    shares = (made.tpr, made.fpr, made.threshold, made.rho_response, made.rho_answer, made.balanced_accuracy)
+    if not (all(0 <= share <= 1 for share in shares) and made.n > 0 and made.critiques > 0):
         raise ValueError(f"calibration out of range: {rates}")
     return made
+
+
+def _share(says: Sequence[bool]) -> _Share:
+    return _Share(sum(says), len(says))
+
+
+def _crosswise(heard: Sequence[Judged]) -> list[Said]:
+    """Verdicts, those of each half by the threshold of the other."""
+    halves = _halves(heard)
+    cuts = [threshold([(j.p_correct or 0.0, j.correct) for j in half]) for half in reversed(halves)]
+    return [
+        Said((j.p_correct or 0.0) >= cut, j.correct, j.response or "", j.answer or j.response or "")
+        for half, cut in zip(halves, cuts, strict=True)
+        for j in half
+    ]
+
+
+def _halves(heard: Sequence[Judged]) -> tuple[list[Judged], list[Judged]]:
+    """Two halves with as many right and as many wrong responses each, in the order in which they came; no response is in both."""
+    places: dict[bool, dict[str | None, int]] = {True: {}, False: {}}
+    halves: tuple[list[Judged], list[Judged]] = ([], [])
+    for j in heard:
+        known = places[j.correct]
+        halves[known.setdefault(j.response, len(known)) % 2].append(j)
+    return halves
+
+
+def _pooled(said: Sequence[Said], calibration: Calibration, *, correct: bool) -> list[bool]:
+    """For each response of a kind, whether its critiques together call it correct, as the loop weighs them."""
+    by_response: dict[str, list[tuple[int, Verdict]]] = defaultdict(list)
+    for s in said:
+        if s.correct is correct:
+            by_response[s.response].append((0, Verdict.CORRECT if s.says else Verdict.INCORRECT))
+    if calibration.critiques == 1:
+        return [verdict is Verdict.CORRECT for verdicts in by_response.values() for _, verdict in verdicts]
+    return [vote.evidence(calibration, verdicts) >= 0 for verdicts in by_response.values()]
 
 
 def threshold(said: Sequence[tuple[float, bool]]) -> float:
@@ -124,16 +231,6 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     centre = (hits + Z95**2 / 2) / (n + Z95**2)
     half = Z95 / (n + Z95**2) * math.sqrt(hits * (n - hits) / n + Z95**2 / 4)
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _halves(said: Sequence[tuple[float, bool]]) -> tuple[list[tuple[float, bool]], list[tuple[float, bool]]]:
-    """Two halves with as many right and as many wrong responses each, in the order in which they came."""
-    first: list[tuple[float, bool]] = []
-    second: list[tuple[float, bool]] = []
-    for kind in (True, False):
-        for position, pair in enumerate(pair for pair in said if pair[1] is kind):
-            (second if position % 2 else first).append(pair)
-    return first, second
 
 
 def _reliability(said: Sequence[tuple[float, bool]]) -> tuple[Bin, ...]:

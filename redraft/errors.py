@@ -3,6 +3,7 @@
 RedraftError
 ├── BadRequest          400  a field of the request is wrong; `param` names it
 ├── Unauthorized        401  no key, or a wrong one
+├── Forbidden           403  this key may not do that, or this caller may not ask here
 ├── ModelNotFound       404  no such model or adapter is served
 ├── TooLarge            413  the body or the prompt is over a limit
 ├── Overloaded          429  no place in the queue; `retry_after_s` says when to come back
@@ -37,6 +38,11 @@ class Unauthorized(RedraftError):
     type = "authentication_error"
 
 
+class Forbidden(RedraftError):
+    status = 403
+    type = "permission_error"
+
+
 class ModelNotFound(RedraftError):
     status = 404
     type = "not_found_error"
@@ -69,7 +75,7 @@ class EngineTimeout(RedraftError):
 
 BY_STATUS: dict[int, type[RedraftError]] = {
     cls.status: cls
-    for cls in (BadRequest, Unauthorized, ModelNotFound, TooLarge, Overloaded, EngineFailed, EngineUnavailable, EngineTimeout)
+    for cls in (BadRequest, Unauthorized, Forbidden, ModelNotFound, TooLarge, Overloaded, EngineFailed, EngineUnavailable, EngineTimeout)
 }
 
 

@@ -50,7 +50,10 @@ class RemoteEngine:
             raise self.failure(error) from error
         if response.status_code != httpx.codes.OK:
             raise self._refusal(response)
-        return [model["id"] for model in response.json()["data"]]
+        try:
+            return [str(model["id"]) for model in response.json()["data"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise EngineFailed(f"the engine at {self.root} answered no list of models") from error
 
     @asynccontextmanager
     async def stream(self, request: Generation) -> AsyncIterator[_RemoteStream]:

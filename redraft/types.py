@@ -36,7 +36,7 @@ class Stage(StrEnum):
 
 
 class Stop(StrEnum):
-    """Why a loop ended. The first four are natural ends, the last three say which budget was met."""
+    """Why a loop ended. The first four are natural ends, the others say what cut it off."""
 
     AGREED = "agreed"
     """All drafts that have an answer give the same one."""
@@ -51,6 +51,8 @@ class Stop(StrEnum):
     MAX_TOKENS = "max_tokens"
     MAX_CALLS = "max_calls"
     DEADLINE = "deadline"
+    DRAINING = "draining"
+    """The server was about to stop and its grace was over."""
 
 
 class CriticState(StrEnum):
@@ -59,9 +61,11 @@ class CriticState(StrEnum):
     CALIBRATED = "calibrated"
     """Verdicts moved votes by their measured log-likelihood ratio."""
     UNCALIBRATED = "uncalibrated"
-    """Critiques were written and shown, but moved no vote: nobody has measured this critic."""
+    """Nobody has measured this critic: it moves no vote, and is asked only where the request says so."""
+    BELOW_BREAK_EVEN = "below_break_even"
+    """It was measured and does not pay: it moves no vote, and is asked only where the request says so."""
     UNUSED = "unused"
-    """Nothing was in doubt, or no round or budget was left."""
+    """No round of critique was asked for, or a calibrated critic had nothing in doubt or no budget left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +95,28 @@ class Calibration:
     """How far a critic's verdicts can be trusted, measured on responses whose truth is known.
 
     `tpr` is P(says correct | correct), `fpr` is P(says correct | incorrect), `n` the number of judged responses. It says correct where
-    its belief is at least `threshold`.
+    its belief is at least `threshold`. All of that is one critique; a judgement may be of several (`critiques`).
     """
 
     tpr: float
     fpr: float
     n: int
     threshold: float = 0.5
+    rho_response: float = 1.0
+    """Correlation between the verdicts of two critiques of one response, its truth being known; 1 where nobody has measured it."""
+    rho_answer: float = 1.0
+    """The same between critiques of two responses that give the same answer to the same problem."""
+    critiques: int = 1
+    """How many critiques make one judgement."""
+    critique_tokens: int | None = None
+    """The longest critique it was measured with; None: as the loop asks for."""
+    pooled_accuracy: float | None = None
+    """Balanced accuracy of a judgement of several critiques; None: there is one critique in each."""
 
     @property
     def balanced_accuracy(self) -> float:
-        return (self.tpr + 1.0 - self.fpr) / 2.0
+        """Of one judgement."""
+        return (self.tpr + 1.0 - self.fpr) / 2.0 if self.pooled_accuracy is None else self.pooled_accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +137,7 @@ class Critique:
     """A judgement of one response.
 
     `p_correct` comes from the log-probabilities of the verdict labels after `Conclusion:` (None when the labels were not
-    readable); `reason` says why a verdict is `abstain`.
+    readable); `reason` says why a verdict is `abstain`. Of several critiques it is the mean, and `beliefs` and `verdicts` are theirs.
     """
 
     draft: int
@@ -130,6 +145,8 @@ class Critique:
     verdict: Verdict
     p_correct: float | None
     reason: str | None = None
+    beliefs: tuple[float | None, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ by its log-likelihood ratio is the naive Bayes rule for a binary witness.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from redraft.types import Calibration, Verdict
@@ -19,7 +20,7 @@ MAX_LLR = 3.0
 """A verdict never counts for more than three drafts: calibration splits are small."""
 
 INFORMED = 0.6
-"""Balanced accuracy above which a critic's revisions may vote (below it, more drafts pay better than critiques)."""
+"""The break-even: the balanced accuracy above which a critic pays (below it, more drafts pay better than critiques)."""
 
 
 async def place(groups: Groups, answers: Mapping[int, str], index: int, equal: Equal) -> int:
@@ -101,13 +102,31 @@ def llr(calibration: Calibration, verdict: Verdict) -> float:
     return max(-MAX_LLR, min(MAX_LLR, ratio))
 
 
+def evidence(calibration: Calibration, verdicts: Sequence[tuple[int, Verdict]]) -> float:
+    """What several verdicts on one answer weigh together, in votes. Each comes with the response that it is on.
+
+    Critiques of one response repeat each other, and so do critiques of responses that give the same answer. n verdicts with a mean
+    correlation rho are worth n / (1 + (n - 1) rho) independent ones (Kish's design effect): the sum of their ratios shrinks by that. At a
+    correlation of 1 it is their mean, at 0 their sum. However many there are, they count for at most MAX_LLR.
+    """
+    said = [(response, llr(calibration, verdict)) for response, verdict in verdicts if verdict is not Verdict.ABSTAIN]
+    if not said:
+        return 0.0
+    n = len(said)
+    same = sum(count * (count - 1) for count in Counter(response for response, _ in said).values())
+    other = n * (n - 1) - same
+    inflation = 1.0 + (same * calibration.rho_response + other * calibration.rho_answer) / n
+    return max(-MAX_LLR, min(MAX_LLR, math.fsum(ratio for _, ratio in said) / inflation))
+
+
 def swing(calibration: Calibration | None) -> float:
     """The largest change of a lead that verdicts can make: the leader judged one way and its rival the other."""
     if calibration is None:
         return 0.0
-    return abs(llr(calibration, Verdict.CORRECT) - llr(calibration, Verdict.INCORRECT))
+    most, least = (evidence(calibration, [(0, verdict)] * calibration.critiques) for verdict in (Verdict.CORRECT, Verdict.INCORRECT))
+    return abs(most - least)
 
 
-def revision_weight(calibration: Calibration | None) -> float:
-    """The weight of a revision's vote: one draft's when the critic that led to it is informed, else nothing."""
-    return 1.0 if calibration is not None and calibration.balanced_accuracy > INFORMED else 0.0
+def pays(calibration: Calibration | None) -> bool:
+    """Whether a critic is worth asking: it was measured, and is better than the break-even."""
+    return calibration is not None and calibration.balanced_accuracy > INFORMED

@@ -77,8 +77,11 @@ class Reader:
             code = found.get("code") if isinstance(found, Mapping) else None
             raise error_of(code if isinstance(code, int) else 502, payload)
         choices = payload.get("choices") or []
-        self._count(payload.get("usage"), choices)
-        return [self._chunk(choice) for choice in choices]
+        try:
+            self._count(payload.get("usage"), choices)
+            return [self._chunk(choice) for choice in choices]
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise EngineFailed(f"the engine sent a chunk of no known form: {data[:80]!r}") from error
 
     def close(self) -> None:
         """Say that the stream is over. Raises EngineFailed when a completion never finished."""
@@ -101,6 +104,8 @@ class Reader:
     def _chunk(self, choice: Mapping[str, Any]) -> Chunk:
         delta = choice.get("delta") or {}
         finish_reason = choice.get("finish_reason")
+        if choice["index"] not in range(len(self._completion)):
+            raise IndexError(choice["index"])
         if finish_reason is not None:
             self._open.discard(choice["index"])
         content = (choice.get("logprobs") or {}).get("content") or []

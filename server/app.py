@@ -16,8 +16,9 @@ from redraft.remote import RemoteEngine
 from server import errors, ready, services
 from server.adapters.leases import AdapterNames
 from server.admission import Admission
-from server.auth import OPEN_PATHS, ApiKeys, BodyLimit
 from server.config import ServeSettings
+from server.drain import Door
+from server.guard import gates
 from server.routes import adapters, critique, health, metrics, proxy, solve, web
 from server.telemetry import Telemetry
 from server.tracing import TraceContext
@@ -26,8 +27,11 @@ from server.web import load as load_pages
 CATALOG_TTL_S = 2.0
 
 
-def attach_routes(app: FastAPI, settings: ServeSettings, *, docs: bool = False) -> None:
-    """The loop's routes, the playground, and the guards in front of every route of `app`; with `docs`, our page of the API docs."""
+def attach_routes(app: FastAPI, settings: ServeSettings, *, bind: str | None, docs: bool = False) -> None:
+    """The loop's routes, the playground, and the guards in front of every route of `app`, which is to listen on `bind`.
+
+    With `docs`, our page of the API docs.
+    """
     pages = load_pages()
     app.include_router(solve.router)
     app.include_router(critique.router)
@@ -40,9 +44,10 @@ def attach_routes(app: FastAPI, settings: ServeSettings, *, docs: bool = False) 
     if settings.otlp_endpoint is not None:
         app.add_middleware(TraceContext)
     app.add_middleware(AdapterNames)
-    app.add_middleware(BodyLimit, limit=settings.limits.body_bytes)
-    if settings.api_key:
-        app.add_middleware(ApiKeys, keys=settings.api_key, open_paths=OPEN_PATHS | pages.paths)
+    ring = gates.keyring(settings, bind=bind)
+    gates.check_bodies(app, settings, ring)
+    app.add_middleware(Door)
+    gates.check_callers(app, settings, ring, bind=bind, pages=pages.paths)
 
 
 def standalone(settings: ServeSettings) -> FastAPI:
@@ -54,20 +59,25 @@ def standalone(settings: ServeSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = services.of_app(app)
-        task = asyncio.create_task(ready.announce(parts, host=settings.host, port=settings.port))
+        tasks = [
+            asyncio.create_task(ready.announce(parts, host=settings.host, port=settings.port)),
+            asyncio.create_task(parts.vitals.watch()),
+        ]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
         await engine.aclose()
         await asyncio.to_thread(parts.tracing.close)
         checker.close()
 
     app = FastAPI(title="Redraft", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(HTTPException, errors.handle_http)
-    admission = Admission(running=settings.limits.loops, waiting=settings.limits.waiting)
+    limits = settings.limits
+    admission = Admission(running=limits.loops, waiting=limits.waiting, waiting_tokens=limits.waiting_tokens)
     services.assemble(
         app.state, settings, engine, catalog_ttl_s=CATALOG_TTL_S, telemetry=Telemetry(admission, registry), admission=admission
     )
-    attach_routes(app, settings, docs=True)
+    attach_routes(app, settings, bind=settings.host, docs=True)
     metrics.attach(app, registry)
     app.include_router(proxy.router)
     return app

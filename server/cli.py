@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from redraft.errors import RedraftError
-from server.commands import adapters, calibrate, critique, model, promote, serve, solve
+from server.commands import adapters, calibrate, critique, keys, model, promote, serve, solve
 
 app = typer.Typer(
     help="Serve models that check their own work.", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -17,6 +17,7 @@ app.command("critique")(critique.critique)
 app.command("calibrate")(calibrate.calibrate)
 app.command("promote", context_settings=promote.REST)(promote.promote)
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(keys.app, name="keys")
 app.add_typer(model.app, name="model")
 
 

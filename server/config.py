@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from redraft import calibration
 from redraft.errors import BadRequest
-from redraft.loop import LoopOptions
+from redraft.options import Asked, LoopOptions
 from redraft.types import Calibration
 
 
@@ -27,6 +28,8 @@ class LoopDefaults(BaseModel):
     confidence: float = Field(0.95, gt=0.5, le=1)
     """Drawing stops when the leading answer's posterior reaches this; 1 draws on until nothing could change the winner."""
     rounds: int = Field(1, ge=0, le=8)
+    critique: Asked = "calibrated"
+    """`always` asks critics that have no calibration, or do not pay, too: heard and shown, they move no vote."""
     max_tokens: int = Field(8192, ge=8)
     """Generated tokens of all stages together."""
     max_calls: int = Field(64, ge=1)
@@ -48,11 +51,59 @@ class Limits(BaseModel):
     """Loops and critiques that run at once; more wait."""
     waiting: int = Field(256, ge=0)
     """Loops and critiques that may wait; more get 429."""
+    waiting_tokens: int = Field(1 << 22, ge=8)
+    """Tokens that all who wait may take together: their prompts, and what they may generate at most. More get 429."""
     body_bytes: int = Field(16 << 20, ge=1024)
     """A longer request body gets 413."""
+    in_flight: int | None = Field(None, ge=1)
+    """Completions of loops and critiques that are written at once; none: three quarters of what our own vLLM writes side by side."""
     drafts: int = Field(64, ge=1)
     rounds: int = Field(8, ge=0)
     max_tokens: int = Field(131_072, ge=8)
+    deadline_s: float = Field(3600.0, gt=0)
+    """The longest deadline that a request may set."""
+    n: int = Field(64, ge=1)
+    """Choices of one plain completion."""
+    logprobs: int = Field(20, ge=0)
+    """Candidates told for each token, of the reply or of the prompt."""
+    schema_chars: int = Field(1 << 18, ge=64)
+    """Of a JSON schema, a grammar, all tools together."""
+    regex_chars: int = Field(8192, ge=16)
+    """Of a regular expression with its repeats written out."""
+    stops: int = Field(32, ge=1)
+    """Stop strings, stop tokens and forbidden words, each."""
+    stop_chars: int = Field(512, ge=1)
+    """Of one stop string."""
+
+
+class GuardSettings(BaseModel):
+    """Who may ask, and under which name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keys_file: Path | None = None
+    """Where `redraft keys` keeps keys; none: `keys.sqlite` in REDRAFT_HOME."""
+    public_without_keys: bool = False
+    """Serve others than this machine although there is no key."""
+    hosts: list[str] = []
+    """Names that `Host` and `Origin` may carry, besides this machine's own. Bound to a public address without any, every name is taken."""
+    cache_salt: bool = True
+    """Where there are several keys, none shares another's prefix cache. A remote engine that does not know `cache_salt` needs this off."""
+    template_kwargs: list[str] = ["enable_thinking", "reasoning_effort", "thinking"]
+    """What a request may set in `chat_template_kwargs`."""
+
+
+class IdempotencySettings(BaseModel):
+    """What is kept for requests that come again with the same `Idempotency-Key`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep_s: float = Field(600.0, ge=0)
+    """Seconds that an answer is kept."""
+    keys: int = Field(1024, ge=1)
+    """At most so many answers."""
+    max_bytes: int = Field(64 << 20, ge=1024)
+    """All of them together; the oldest make room."""
 
 
 class CalibrationSetting(BaseModel):
@@ -65,6 +116,16 @@ class CalibrationSetting(BaseModel):
     n: int = Field(ge=1)
     threshold: float = Field(0.5, ge=0, le=1)
     """The belief from which a response is called correct."""
+    rho_response: float = Field(1.0, ge=0, le=1)
+    """Correlation between critiques of one response."""
+    rho_answer: float = Field(1.0, ge=0, le=1)
+    """The same between critiques of responses with one answer."""
+    critiques: int = Field(1, ge=1, le=16)
+    """How many critiques make one judgement."""
+    critique_tokens: int | None = Field(None, ge=2)
+    """The longest critique it was measured with."""
+    pooled_accuracy: float | None = Field(None, ge=0, le=1)
+    """Balanced accuracy of a judgement of several critiques."""
 
     @classmethod
     def read(cls, path: Path) -> CalibrationSetting:
@@ -73,10 +134,10 @@ class CalibrationSetting(BaseModel):
             found = calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
         except ValueError as error:
             raise BadRequest(f"{path}: {error}", param="calibrations") from error
-        return cls(tpr=found.tpr, fpr=found.fpr, n=found.n, threshold=found.threshold)
+        return cls(**asdict(found))
 
     def calibration(self) -> Calibration:
-        return Calibration(self.tpr, self.fpr, self.n, self.threshold)
+        return Calibration(**self.model_dump())
 
 
 class AdapterSettings(BaseModel):
@@ -116,19 +177,29 @@ class ServeSettings(BaseSettings):
     """Memory for the KV cache on CPU, in GiB."""
     engine_url: str | None = None
     """Run over this OpenAI-compatible server instead of starting vLLM here."""
-    engine_api_key: str | None = None
+    engine_api_key: str | None = Field(None, repr=False)
     engine_timeout_s: float = Field(600.0, gt=0)
     """Seconds that a remote engine may be silent within one inner call."""
     otlp_endpoint: str | None = None
     """Send a trace of every loop and critique to this OTLP/HTTP collector, such as `http://127.0.0.1:4318`."""
     critic: str | None = None
     """The model or adapter that critiques when a request names none; else the solver itself."""
-    api_key: Annotated[list[str], NoDecode] = []
-    """Keys that clients must send as `Authorization: Bearer KEY`; none: no key is asked for."""
+    api_key: Annotated[list[str], NoDecode] = Field([], repr=False)
+    """Keys with all scopes that clients may send as `Authorization: Bearer KEY`, besides those of `redraft keys`."""
     keep_alive_s: float = Field(15.0, gt=0)
     """Seconds of silence after which a stream gets an SSE comment."""
+    drain_s: float = Field(30.0, ge=0)
+    """Seconds that running loops get to finish when the server is told to stop; then they stop with their best answer so far."""
+    hang_s: float = Field(60.0, gt=0)
+    """Seconds without progress after which the engine is not healthy."""
+    supervise: bool = True
+    """Start the server again when its engine dies or hangs."""
+    restarts: int = Field(5, ge=0)
+    """So many times in a row."""
     loop: LoopDefaults = LoopDefaults()
     limits: Limits = Limits()
+    guard: GuardSettings = GuardSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
     adapters: AdapterSettings = AdapterSettings()
     calibrations: dict[str, CalibrationSetting] = {}
     vllm: dict[str, Any] = {}
@@ -165,7 +236,8 @@ def load(config: Path | None, flags: dict[str, Any]) -> ServeSettings:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise BadRequest(f"setting `{field}`: {first['msg']}, got {json.dumps(first['input'], default=str)}", param=field) from error
+        got = "" if "api_key" in field else f", got {json.dumps(first['input'], default=str)}"
+        raise BadRequest(f"setting `{field}`: {first['msg']}{got}", param=field) from error
     return ServeSettings.model_construct(**dict(loaded))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from fastapi import FastAPI, Request
@@ -11,15 +12,23 @@ from starlette.datastructures import State
 
 from evalsuite import checker as answers
 from redraft.engine import Engine
-from redraft.errors import ModelNotFound
+from redraft.errors import EngineTimeout, ModelNotFound
+from redraft.halt import Halt
 from redraft.types import Calibration
 from server.adapters import leases
 from server.adapters import names as adapter_names
 from server.adapters.parts import Adapters
-from server.admission import Admission
+from server.admission import Admission, Deadline
+from server.beat import Beat
 from server.config import CalibrationSetting, ServeSettings
+from server.drain import Drain
+from server.idempotency import Replays
+from server.keys import salt
+from server.keys.salt import Salted
+from server.share import Share
 from server.telemetry import Telemetry
 from server.tracing import Tracing, exporting
+from server.vitals import Probe, Vitals
 
 LOOP_SUFFIX = adapter_names.LOOP_SUFFIX
 
@@ -74,9 +83,16 @@ class Catalog:
 class Services:
     settings: ServeSettings
     engine: Engine
+    vitals: Vitals
+    """The engine again, watched."""
+    share: Share | Salted
+    """That again, with a cap on what is under way at once: what loops and critiques run on."""
     catalog: Catalog
     checker: AnswerChecker
     admission: Admission
+    halt: Halt
+    drain: Drain
+    replays: Replays
     telemetry: Telemetry
     tracing: Tracing
     adapters: Adapters | None
@@ -86,11 +102,15 @@ class Services:
         named = self.settings.critic
         return None if named is None else leases.revision_of(request.scope, named)
 
-    async def models_of(self, request: Request, model: str | None, critic: str | None) -> tuple[str, str]:
+    async def models_of(self, request: Request, model: str | None, critic: str | None, deadline: Deadline) -> tuple[str, str]:
         """The served names of the solver and of its critic (the settings' one, else the solver itself)."""
-        solver = await self.catalog.resolve(model)
-        wanted = critic or self.default_critic(request)
-        return solver, solver if wanted is None else await self.catalog.resolve(wanted, param="critic")
+        try:
+            async with asyncio.timeout(deadline.left()):
+                solver = await self.catalog.resolve(model)
+                wanted = critic or self.default_critic(request)
+                return solver, solver if wanted is None else await self.catalog.resolve(wanted, param="critic")
+        except TimeoutError:
+            raise EngineTimeout("the engine did not say before the deadline which models it serves") from None
 
     def calibration_of(self, critic: str) -> Calibration | None:
         """Of an adapter's revision: what the settings say of it, then of its alias, then what lay beside its weights."""
@@ -98,7 +118,11 @@ class Services:
         found = known.get(critic) or known.get(critic.partition("@")[0])
         if found is None and self.adapters is not None and (brought := self.adapters.registry.calibration_of(critic)) is not None:
             found = CalibrationSetting.model_validate(brought)
-        return None if found is None else found.calibration()
+        if found is None:
+            return None
+        calibration = found.calibration()
+        self.telemetry.calibrated(critic, calibration)
+        return calibration
 
 
 def assemble(
@@ -110,7 +134,9 @@ def assemble(
     telemetry: Telemetry,
     admission: Admission,
     adapters: Adapters | None = None,
+    probe: Probe | None = None,
 ) -> Services:
+    """`probe` asks an engine of this process whether it moves."""
     tracing = exporting(settings.otlp_endpoint, engine="vllm" if settings.engine_url is None else "openai")
     for critic, setting in settings.calibrations.items():
         telemetry.calibrated(critic, setting.calibration())
@@ -118,7 +144,25 @@ def assemble(
         telemetry.adapters.watch(adapters)
         telemetry.canaries(lambda alias: None if (route := adapters.registry.route(alias)) is None else route.canary)
     catalog = Catalog(engine, ttl_s=catalog_ttl_s, adapters=adapters)
-    services = Services(settings, engine, catalog, AnswerChecker(), admission, telemetry, tracing, adapters)
+    halt, kept = Halt(), settings.idempotency
+    vitals = Vitals(engine, hang_s=settings.hang_s, probe=probe, beat=Beat())
+    share = Share(vitals, settings.limits.in_flight)
+    telemetry.shared(share)
+    services = Services(
+        settings=settings,
+        engine=engine,
+        vitals=vitals,
+        share=share,
+        catalog=catalog,
+        checker=AnswerChecker(),
+        admission=admission,
+        halt=halt,
+        drain=Drain(admission, halt, grace_s=settings.drain_s),
+        replays=Replays(keep_s=kept.keep_s, keys=kept.keys, max_bytes=kept.max_bytes),
+        telemetry=telemetry,
+        tracing=tracing,
+        adapters=adapters,
+    )
     state.redraft = services
     return services
 
@@ -128,4 +172,6 @@ def of_app(app: FastAPI) -> Services:
 
 
 def of(request: Request) -> Services:
-    return of_app(request.app)
+    """The parts for this request: what its loops generate carries its key's salt."""
+    parts, salted = of_app(request.app), request.scope.get(salt.IN_SCOPE)
+    return parts if salted is None else replace(parts, share=Salted(parts.share, salted))

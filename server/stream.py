@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
@@ -28,14 +28,26 @@ CLIENT_GONE = 499
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
+def compact(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
 def event(data: Any, *, name: str | None = None) -> str:
     """One SSE event; without a name, as OpenAI's chunks are."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"{head}data: {compact(data)}\n\n"
 
 
-class Send:
+class Send(Protocol):
     """What a job sends with. `open` says that the engine has taken the request: from now on the stream is a 200."""
+
+    def __call__(self, item: str) -> None: ...
+
+    def open(self) -> None: ...
+
+
+class _Outbox:
+    """What was sent and is not yet on its way to the client."""
 
     def __init__(self) -> None:
         self.items: asyncio.Queue[str | None] = asyncio.Queue()
@@ -55,7 +67,7 @@ class _Running:
     """A job and what it has sent."""
 
     def __init__(self, job: Job) -> None:
-        self._send = Send()
+        self._send = _Outbox()
         self._job = job
         self._refused: RedraftError | None = None
         self._task = asyncio.create_task(self._work())
@@ -125,6 +137,18 @@ async def sse(request: Request, job: Job, *, keep_alive_s: float) -> Response:
         await running.cancel()
         return Response(status_code=CLIENT_GONE)
     return _JobResponse(running, keep_alive_s)
+
+
+async def whole(request: Request, job: Job) -> Response:
+    """The job's one item, which is JSON. Nobody reads it when the client has gone."""
+    outbox = _Outbox()
+
+    async def work() -> str | None:
+        await job(outbox)
+        return outbox.items.get_nowait()
+
+    item = await until_disconnect(request, work())
+    return Response(status_code=CLIENT_GONE) if item is None else Response(item, media_type="application/json")
 
 
 async def until_disconnect(request: Request, work: Awaitable[T]) -> T | None:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from redraft.types import Calibration, Critique, LoopResult, Stage, Usage
+from redraft.types import Calibration, CriticState, Critique, LoopResult, Stage, Usage
 from server.adapters.series import AdapterSeries
 from server.admission import Admission
+from server.drift import Drift
+from server.share import Share
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 """Buckets that fit a GPU's first token and a CPU's whole loop."""
@@ -38,6 +40,7 @@ class Telemetry:
     def __init__(self, admission: Admission, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
         self._names: set[str] = set()
+        self._drifts: dict[str, Drift] = {}
         self._canary_of: Callable[[str], str | None] = lambda alias: None
         self._stages(registry)
         self._loop_series(registry)
@@ -45,6 +48,10 @@ class Telemetry:
         self._request_series(registry)
         self.adapters = AdapterSeries(registry)
         Gauge("redraft_loops_running", "Loops and critiques running.", registry=registry).set_function(lambda: admission.running)
+        self._completions_running = Gauge("redraft_completions_running", "Completions of loops and critiques under way.", registry=registry)
+        self._completions_waiting = Gauge(
+            "redraft_completions_waiting", "Completions of loops and critiques that wait for a place.", registry=registry
+        )
         Gauge("redraft_loops_waiting", "Loops and critiques waiting.", registry=registry).set_function(lambda: admission.waiting)
 
     def _stages(self, registry: CollectorRegistry) -> None:
@@ -67,6 +74,12 @@ class Telemetry:
         self._loop_tokens = Histogram(
             "redraft_loop_generated_tokens", "Generated tokens of one loop.", ["model"], buckets=TOKENS, registry=registry
         )
+        self._cached = Histogram(
+            "redraft_loop_cached_prompt_share",
+            "Share of a loop's prompt tokens that the prefix cache held.",
+            buckets=PROBABILITIES,
+            registry=registry,
+        )
         self._drafts = Histogram("redraft_loop_drafts", "Whole drafts a loop used.", buckets=DRAFTS, registry=registry)
         self._loops = Counter(
             "redraft_loops", "Loops by outcome: why they stopped and how the critic was used.", ["stop", "critic"], registry=registry
@@ -84,6 +97,15 @@ class Telemetry:
         )
         self._calibration = Gauge(
             "redraft_critic_calibration", "The rates that this server was told of a critic.", ["critic", "rate"], registry=registry
+        )
+        self._said_correct = Gauge(
+            "redraft_critic_said_correct", "Share of a calibrated critic's last verdicts that say correct.", ["critic"], registry=registry
+        )
+        self._drift = Gauge(
+            "redraft_critic_drift",
+            "How far that share certainly lies outside of what the critic's calibration lets expect.",
+            ["critic"],
+            registry=registry,
         )
 
     def _request_series(self, registry: CollectorRegistry) -> None:
@@ -115,12 +137,18 @@ class Telemetry:
         if result.ttft_s is not None:
             self._first_text.labels(name).observe(result.ttft_s, traced)
         self._loop_tokens.labels(name).observe(result.usage.completion_tokens, traced)
+        if result.usage.prompt_tokens:
+            self._cached.observe(result.usage.cached_tokens / result.usage.prompt_tokens)
         self._loops.labels(result.stop.value, result.critic.value).inc()
         self._drafts.observe(sum(d.stage is Stage.SOLVE and d.finish_reason != CANCELLED for d in result.drafts))
         if result.stop.value in {"max_tokens", "max_calls", "deadline"}:
             self._budget_stops.labels(result.stop.value).inc()
         for critique in result.critiques:
             self.verdict(critique, critic=critic)
+        drift = self._drifts.get(self._name(critic))
+        if result.critic is CriticState.CALIBRATED and drift is not None and self._track(critic) == STABLE:
+            for critique in result.critiques:
+                drift.heard(critique.verdicts or (critique.verdict,))
 
     def call(self, stage: Stage, *, model: str, seconds: float, usage: Usage, exemplar: Exemplar = None) -> None:
         """One draft request, critique or revision that ended, in whatever way."""
@@ -136,9 +164,20 @@ class Telemetry:
             self._beliefs.labels(name).observe(critique.p_correct)
 
     def calibrated(self, critic: str, rates: Calibration) -> None:
-        """What the settings say of a critic: to be compared with what an evaluation measures."""
+        """What is known of a critic: to be compared with what an evaluation measures, and with what it says from here on."""
+        name = self._name(critic)
+        if self._track(critic) == CANARY or (name in self._drifts and self._drifts[name].expected == rates):
+            return
         for rate, value in (("tpr", rates.tpr), ("fpr", rates.fpr), ("balanced_accuracy", rates.balanced_accuracy)):
-            self._calibration.labels(self._name(critic), rate).set(value)
+            self._calibration.labels(name, rate).set(value)
+        self._drifts[name] = drift = Drift(rates)
+        self._said_correct.labels(name).set_function(drift.observed)
+        self._drift.labels(name).set_function(drift.outside)
+
+    def shared(self, share: Share) -> None:
+        """The places that loops have in the engine."""
+        self._completions_running.set_function(lambda: share.held)
+        self._completions_waiting.set_function(lambda: share.waiting)
 
     def queued(self, *, route: str, seconds: float, exemplar: Exemplar = None) -> None:
         self._queue_seconds.labels(route).observe(seconds, _plain(exemplar))

@@ -18,6 +18,17 @@ settings.load_profile("untimed")
 """No test here is about time: a busy machine must not turn one red."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: bursts and long traffic on the real vLLM (many minutes); only when asked for with -m soak")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Soak tests run only when `-m` names them, whatever else it says."""
+    if "soak" not in config.getoption("markexpr"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
 def stage_of(request: Generation) -> Stage:
     """Which kind of call a loop made, told from its prompt."""
     last_user = [m["content"] for m in request.messages if m["role"] == "user"][-1]

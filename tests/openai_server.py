@@ -41,17 +41,21 @@ def upstream(engine: ScriptedEngine, faults: dict[str, Any] | None = None) -> Fa
             return JSONResponse({"error": {"message": "down for repairs"}}, faults["status"], headers=faults.get("headers"))
         if "html" in faults:
             return Response("<html>hello</html>", media_type="text/html")
-        asked = Generation(
-            messages=tuple(body["messages"]),
-            model=body["model"],
-            max_tokens=body.get("max_tokens", 64),
-            n=body.get("n", 1),
-            temperature=body.get("temperature", 0),
-            seed=body.get("seed"),
-            stop=tuple(body.get("stop", ())),
-            continue_final=body.get("continue_final_message", False),
-            top_logprobs=body.get("top_logprobs", 0),
-        )
+        try:
+            asked = Generation(
+                messages=tuple(body["messages"]),
+                model=body["model"],
+                max_tokens=body.get("max_tokens", 64),
+                n=body.get("n", 1),
+                temperature=body.get("temperature", 0),
+                seed=body.get("seed"),
+                stop=tuple(body.get("stop", ())),
+                continue_final=body.get("continue_final_message", False),
+                top_logprobs=body.get("top_logprobs", 0),
+                extra={"cache_salt": body["cache_salt"]} if "cache_salt" in body else None,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            return JSONResponse({"error": {"message": f"odd: {error!r}", "type": "invalid_request_error", "param": None, "code": 400}}, 400)
         if asked.model not in await engine.models():
             return JSONResponse({"error": {"message": f"no model {asked.model}", "param": "model"}}, 404)
         if not body.get("stream"):

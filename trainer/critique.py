@@ -24,7 +24,9 @@ from trainer.wordings import Wording
 CRITIQUE, CANNOT_JUDGE = "critique", "cannot_judge"
 
 
-def critique(source: Place, output: Path, checker: Checker, *, seed: int, samples: int, wording: Wording = Wording.VARIED, console: Console) -> Counter[str]:
+def critique(
+    source: Place, output: Path, checker: Checker, *, seed: int, samples: int, wording: Wording = Wording.VARIED, console: Console
+) -> Counter[str]:
     """Write `samples` critiques of every response; goes on where an earlier run of the same was cut off. Counts the outcomes."""
     claim_output(output, digest(["critique", NAME, VERSION, seed, samples, wording.value, tables.identity(source)]))
     written = done([output])

@@ -39,6 +39,9 @@ def run(
     extra_body: options.ExtraBody = None,
     critic: Annotated[str | None, typer.Option(help="For loop: the adapter that critiques.")] = None,
     rounds: Annotated[int | None, typer.Option(min=0, help="For loop: rounds of critique and revision.")] = None,
+    critique: Annotated[
+        str | None, typer.Option(help="For loop: `always` asks critics without a calibration too; their word moves no vote.")
+    ] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="For loop: tokens that all stages together may take.")] = None,
     deadline: Annotated[float | None, typer.Option(min=0.1, help="For loop: seconds a problem may take.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Problems in flight at once.")] = 32,
@@ -73,7 +76,7 @@ def run(
     The same command goes on where an interrupted one stopped. Exit codes: 0 done, 2 nothing measured (a wrong option, file or model),
     3 below --min-accuracy, 4 above a latency limit, 5 too many infrastructure failures, 130 interrupted.
     """
-    _refuse_loop_options(strategy, critic=critic, rounds=rounds, budget=budget, deadline=deadline)
+    _refuse_loop_options(strategy, critic=critic, rounds=rounds, critique=critique, budget=budget, deadline=deadline)
     _refuse_prompt_options(strategy, num_fewshot=num_fewshot, fewshot_data=fewshot_data, system=system)
     metrics = _metrics(metric, reference_field, strategy)
     objective = None if slo is None else Slo.parse(slo)
@@ -97,7 +100,7 @@ def run(
         loaded,
         Server(base_url, api_key, Patience(timeout_s=timeout, retries=retries)),
         strategy,
-        replace(sampling, rounds=rounds, budget=budget, deadline_s=deadline, extra=_extra(extra_body, strategy)),
+        replace(sampling, rounds=rounds, critique=critique, budget=budget, deadline_s=deadline, extra=_extra(extra_body, strategy)),
         Pace(concurrency, rate, see_tokens),
         model=model,
         critic=critic,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evalsuite.tasks import arith, fewshot, files, hub
+from evalsuite.tasks import arith, borrowed, fewshot, files, gym, hub
 from evalsuite.tasks.files import Fields, Raw, Rows
 from evalsuite.tasks.hub import DEFAULT_MAX_TOKENS, HUB, TRAIN, HubTask
 from evalsuite.tasks.types import Problem, Task, fingerprint
@@ -15,6 +15,9 @@ from redraft.prompts import SOLVE_SYSTEM
 
 GENERATED_ROWS = 200
 GENERATED_SHOTS = 100
+EASY_TOKENS = 512
+EASY = (*arith.FAMILIES, "redraft-gym", "redraft-gym-train")
+"""Generated tasks whose answers need few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,19 @@ class Source:
 def listings() -> list[Listing]:
     """All named tasks, those that need no network first."""
     made = [
-        Listing("redraft-arith", "one- and two-step word problems, generated from a seed", "built in", "Apache-2.0", 512),
-        Listing("redraft-arith-hard", "three- and four-step word problems, generated from a seed", "built in", "Apache-2.0", 512),
-        Listing("redraft-arith-train", "the same as redraft-arith, and none of its problems: to train on", "built in", "Apache-2.0", 512),
-        Listing("redraft-arith-hard-train", "the same as redraft-arith-hard, and none of its problems", "built in", "Apache-2.0", 512),
+        Listing("redraft-arith", "one- and two-step word problems, own templates", "built in", "Apache-2.0", EASY_TOKENS),
+        Listing("redraft-arith-hard", "three- and four-step word problems, own templates", "built in", "Apache-2.0", EASY_TOKENS),
+        Listing(
+            "redraft-arith-train", "the same as redraft-arith, and none of its problems: to train on", "built in", "Apache-2.0", EASY_TOKENS
+        ),
+        Listing(
+            "redraft-arith-hard-train", "the same as redraft-arith-hard, and none of its problems", "built in", "Apache-2.0", EASY_TOKENS
+        ),
+        _borrowed("redraft-gym", "sums, products, divisors, equations and legs in turn, easy"),
+        _borrowed("redraft-gym-hard", "word problems, expressions, equations, bases and dice in turn, harder"),
+        _borrowed("redraft-gym-train", "the same as redraft-gym, and none of its problems: to train on"),
+        _borrowed("redraft-gym-hard-train", "the same as redraft-gym-hard, and none of its problems"),
+        *(_borrowed(f"{gym.PREFIX}{family.name}", family.about) for family in gym.FAMILIES.values()),
     ]
     pinned = [
         Listing(
@@ -58,6 +70,10 @@ def listings() -> list[Listing]:
         for t in HUB.values()
     ]
     return made + pinned
+
+
+def _borrowed(name: str, about: str) -> Listing:
+    return Listing(name, about, f"{borrowed.DISTRIBUTION}@{borrowed.TESTED}", "Apache-2.0", _generated_tokens(name))
 
 
 def load(
@@ -70,13 +86,13 @@ def load(
     num_fewshot: int | None = None,
     fewshot_data: Path | None = None,
 ) -> Task:
-    """The task that `spec` names: `redraft-arith[@SEED]`, a catalogued name, a file, or `hub:OWNER/NAME?...`.
+    """The task that `spec` names: a generated one (`redraft-arith[@SEED]`), a catalogued name, a file, or `hub:OWNER/NAME?...`.
 
     Few-shot examples come from `fewshot_data`, else from the task's train split; the default number of them is the task's.
     """
     source = Source(data_dir, fields or Fields(), allow_bad_rows)
     family, _, seed = spec.partition("@")
-    if family in arith.FAMILIES:
+    if family in arith.FAMILIES or gym.makes(family):
         task = _generated(family, seed, limit)
     elif spec in HUB:
         task = _catalogued(HUB[spec], source)
@@ -99,8 +115,20 @@ def _generated(family: str, seed_text: str, limit: int | None) -> Task:
     if seed_text and not seed_text.isdecimal():
         raise BadRequest(f"task {family}@{seed_text}: the seed must be a whole number", param="task")
     seed = int(seed_text or 0)
-    problems = arith.generate(family, seed, GENERATED_ROWS if limit is None else limit)
-    return Task(f"{family}@{seed}", problems, f"{family}-v{arith.VERSION}-seed{seed}", 512, "built in")
+    problems = _made(family, seed, GENERATED_ROWS if limit is None else limit)
+    if gym.makes(family):
+        identity, source = gym.identity(family, seed), f"{borrowed.DISTRIBUTION} {borrowed.version()}"
+    else:
+        identity, source = f"{family}-v{arith.VERSION}-seed{seed}", "built in"
+    return Task(f"{family}@{seed}", problems, identity, _generated_tokens(family), source)
+
+
+def _made(family: str, seed: int, count: int) -> tuple[Problem, ...]:
+    return gym.generate(family, seed, count) if gym.makes(family) else arith.generate(family, seed, count)
+
+
+def _generated_tokens(family: str) -> int:
+    return EASY_TOKENS if family in EASY else DEFAULT_MAX_TOKENS
 
 
 def _catalogued(entry: HubTask, source: Source) -> Task:
@@ -163,7 +191,7 @@ def _pool(task: Task, data: Path | None, source: Source) -> tuple[tuple[Problem,
         rows, where = _hub_rows(TRAIN[task.name], source)
         return rows.problems, f"train split, {where}"
     family, _, seed = task.name.partition("@")
-    if family in arith.TEMPLATES:
+    if family in arith.TEMPLATES or (gym.makes(family) and not family.endswith(gym.TRAIN)):
         train = f"{family}{arith.TRAIN}"
-        return arith.generate(train, int(seed), GENERATED_SHOTS), f"{train}@{seed}"
+        return _made(train, int(seed), GENERATED_SHOTS), f"{train}@{seed}"
     raise BadRequest(f"task {task.name!r} has no train split: name a file of solved problems with --fewshot-data", param="num_fewshot")

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 MAX_MANIFEST = 16 << 20
 BLOCK = 1 << 20
+PLAIN = "plain"
+"""The folder in an activated adapter's that may hold a plain one, for engines that cannot serve the activated."""
 OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Failures of a copy that are not the source's fault."""
 
@@ -54,6 +56,10 @@ class Admitted:
     """Name, method and hash of the manifest; None for a plain PEFT folder."""
     calibration: dict[str, float] | None
     """What `redraft calibrate` measured, where it lies beside the weights."""
+    activated: bool
+    """True for a LoRA that acts from its invocation tokens on."""
+    fallback: str | None = None
+    """Why this is the plain adapter beside an activated one."""
 
 
 class Gate:
@@ -91,7 +97,16 @@ class Gate:
         return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats)
 
     def admit(self, source: str) -> Admitted:
-        folder = self.locate(source)
+        """Raises Refused. An activated LoRA that the engine cannot serve is replaced by the plain one beside it, where there is one."""
+        try:
+            return self._admit(self.locate(source), source)
+        except Refused as refused:
+            beside = self.locate(source) / PLAIN
+            if refused.check is not Check.ACTIVATION or self.base.no_activation is None or not beside.is_dir():
+                raise
+            return replace(self._admit(self.locate(str(beside)), str(beside)), fallback=f"`{PLAIN}` serves instead: {refused.message}")
+
+    def _admit(self, folder: Path, source: str) -> Admitted:
         with self.store.staging() as staged:
             try:
                 self._copy(folder, staged)
@@ -101,13 +116,14 @@ class Gate:
                 raise Refused(Check.FORMAT, f"{source[:200]!r} cannot be read: {error.strerror}") from error
             sha = content_sha256(staged)
             manifest = self._manifest(staged, sha)
-            self.check(staged)
+            config = self.check(staged)
             calibrated = _calibration(staged / calibration.FILE)
-            return Admitted(sha, self.store.keep(staged, sha), manifest, calibrated)
+            return Admitted(sha, self.store.keep(staged, sha), manifest, calibrated, activated=config.invocation is not None)
 
-    def check(self, folder: Path) -> None:
+    def check(self, folder: Path) -> PeftConfig:
         """All that can be told from the two files that are loaded. Raises Refused."""
         config = peft.read(folder / CONFIG)
+        self._check_activation(config)
         found = tensors.header(folder / WEIGHTS)
         if max([config.rank, *config.rank_pattern.values()]) > self.base.max_rank:
             raise Refused(Check.RANK, f"rank {config.rank} is over this server's --max-lora-rank {self.base.max_rank}")
@@ -116,6 +132,7 @@ class Gate:
         broken = tensors.first_not_finite(folder / WEIGHTS, found)
         if broken is not None:
             raise Refused(Check.FINITE, f"{broken!r} holds a number that is not finite")
+        return config
 
     def _copy(self, folder: Path, staged: Path) -> None:
         names = sorted(entry.name for entry in folder.iterdir())
@@ -155,6 +172,16 @@ class Gate:
             if real is not None and claimed[key] != real:
                 named = str(claimed.get("model", "another model"))[:80]
                 raise Refused(Check.BASE, f"it was trained on {named}, whose {key} differs from that of the model served here")
+
+    def _check_activation(self, config: PeftConfig) -> None:
+        if config.invocation is None:
+            return
+        if self.base.no_activation is not None:
+            text = "it is an activated LoRA, which is wrong as a plain one, and this engine cannot serve it as what it is"
+            raise Refused(Check.ACTIVATION, f"{text}: {self.base.no_activation}")
+        if self.base.vocabulary is not None and max(config.invocation) >= self.base.vocabulary:
+            text = f"the invocation token {max(config.invocation)} is none of the model's {self.base.vocabulary}: no prompt can hold it"
+            raise Refused(Check.ACTIVATION, text)
 
     def _check_module(self, module: str, sides: dict[str, Tensor], config: PeftConfig) -> None:
         if config.target_modules is not None and not any(module == t or module.endswith(f".{t}") for t in config.target_modules):

@@ -27,15 +27,32 @@ def digest(value: object) -> str:
 
 
 class Base:
-    """`config` is the text model's `config.json`; `folder` is where its files lie, if they lie here."""
+    """`config` is the text model's `config.json`; `folder` is where its files lie, if they lie here.
 
-    def __init__(self, names: Sequence[str], config: Mapping[str, Any], *, max_rank: int, folder: Path | None = None) -> None:
+    `no_activation` says why the engine serves no activated LoRA; it is None where it does.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        config: Mapping[str, Any],
+        *,
+        max_rank: int,
+        folder: Path | None = None,
+        no_activation: str | None = "nothing is known of the engine",
+    ) -> None:
         self.names = frozenset(names)
         self.max_rank = max_rank
+        self.no_activation = no_activation
         self._config = config
         self._folder = folder
         self._weights: str | None = None
         self._once = threading.Lock()
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many tokens there are."""
+        return self._config.get("vocab_size")
 
     @property
     def knows_shapes(self) -> bool:

@@ -17,6 +17,7 @@ class Check(StrEnum):
     MANIFEST = "manifest"
     HASH = "hash"
     CONFIG = "config"
+    ACTIVATION = "activation"
     RANK = "rank"
     BASE = "base"
     TARGETS = "target_modules"

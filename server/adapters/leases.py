@@ -5,6 +5,8 @@ response has ended, however it ends. So an alias works wherever a model's name d
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
@@ -13,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.adapters.names import LOOP_SUFFIX
 from server.adapters.registry import Registry
 from server.adapters.slots import Lease
+from server.guard.bodies import PARSED
 
 FIELDS = ("model", "critic")
 OF_A_REQUEST = "redraft.leases"
@@ -37,9 +40,31 @@ class Leases:
             self._taken[plain] = lease
         return self._taken[plain].name + name[len(plain) :]
 
+    def asked(self, name: str) -> str:
+        """What the request called the revision `name`: the other way round."""
+        return next((plain for plain, lease in self._taken.items() if lease.name == name), name)
+
     def release(self) -> None:
         for lease in self._taken.values():
             lease.release()
+
+
+def asked_as(scope: Scope, name: str | None) -> str | None:
+    """What the request of this scope itself said, where `name` stands in its body now."""
+    leases = scope.get(OF_A_REQUEST)
+    return leases.asked(name) if isinstance(leases, Leases) and name is not None else name
+
+
+@contextmanager
+def kept(registry: Registry | None, names: Iterable[str]) -> Iterator[None]:
+    """Keep revisions loaded for work that may outlive its request."""
+    taken = [] if registry is None else [registry.lease(name) for name in names]
+    try:
+        yield
+    finally:
+        for lease in taken:
+            if lease is not None:
+                lease.release()
 
 
 def revision_of(scope: Scope, name: str) -> str:
@@ -61,7 +86,7 @@ class AdapterNames:
             return
         messages = await _read(receive)
         body = b"".join(message.get("body", b"") for message in messages)
-        found = _object(body)
+        found = scope[PARSED] if PARSED in scope else _object(body)
         leases = Leases(registry, "" if found is None else conversation(found))
         try:
             if found is not None:

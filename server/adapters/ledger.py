@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS aliases (
     name TEXT PRIMARY KEY, current TEXT, previous TEXT, canary TEXT, percent REAL NOT NULL, owner TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS revisions (
-    name TEXT PRIMARY KEY, alias TEXT NOT NULL, sha256 TEXT NOT NULL, source TEXT NOT NULL, manifest TEXT, calibration TEXT
+    name TEXT PRIMARY KEY, alias TEXT NOT NULL, sha256 TEXT NOT NULL, source TEXT NOT NULL, manifest TEXT, calibration TEXT, activation TEXT
 );
 CREATE TABLE IF NOT EXISTS history (
     id INTEGER PRIMARY KEY, alias TEXT NOT NULL, at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
@@ -44,6 +44,8 @@ class Revision:
     source: str
     manifest: dict[str, Any] | None = None
     calibration: dict[str, float] | None = None
+    activation: dict[str, Any] | None = None
+    """Of a LoRA that is activated, or stands in for one: `activated`, and as `fallback` the reason why it stands in."""
 
     @property
     def name(self) -> str:
@@ -81,6 +83,8 @@ class Ledger:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.executescript(SCHEMA)
+            if "activation" not in {row[1] for row in db.execute("PRAGMA table_info(revisions)")}:  # a file of an earlier version
+                db.execute("ALTER TABLE revisions ADD COLUMN activation TEXT")
 
     @contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:
@@ -100,7 +104,7 @@ class Ledger:
         """Routes by alias and revisions by name."""
         with self._use() as db:
             routes = {row[0]: Route(*row[1:]) for row in db.execute("SELECT name, current, previous, canary, percent, owner FROM aliases")}
-            rows = db.execute("SELECT alias, sha256, source, manifest, calibration FROM revisions").fetchall()
+            rows = db.execute("SELECT alias, sha256, source, manifest, calibration, activation FROM revisions").fetchall()
         found = [Revision(*row[:3], *(None if text is None else json.loads(text) for text in row[3:])) for row in rows]
         return routes, {revision.name: revision for revision in found}
 
@@ -116,9 +120,10 @@ class Ledger:
                 fields = (alias, route.current, route.previous, route.canary, route.percent, route.owner)
                 db.execute("INSERT INTO aliases VALUES (?, ?, ?, ?, ?, ?)", fields)
                 for revision in revisions:
-                    texts = [None if told is None else json.dumps(told) for told in (revision.manifest, revision.calibration)]
+                    told_of = (revision.manifest, revision.calibration, revision.activation)
+                    texts = [None if told is None else json.dumps(told) for told in told_of]
                     row = (revision.name, alias, revision.sha256, revision.source, *texts)
-                    db.execute("INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?)", row)
+                    db.execute("INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             said = (alias, action, None if route is None else route.canary or route.current, None if why is None else json.dumps(why))
             db.execute("INSERT INTO history (alias, action, revision, why) VALUES (?, ?, ?, ?)", said)
             oldest = "SELECT id FROM history WHERE alias = ? ORDER BY id DESC LIMIT -1 OFFSET ?"

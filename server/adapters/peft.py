@@ -36,7 +36,6 @@ FREE = frozenset(
 """Keys whose value is looked at elsewhere, or changes nothing once the weights are there."""
 
 ONLY: dict[str, tuple[Any, ...]] = {
-    "alora_invocation_tokens": (None,),
     "arrow_config": (None,),
     "auto_mapping": (None,),
     "bias": ("none",),
@@ -65,7 +64,9 @@ ONLY: dict[str, tuple[Any, ...]] = {
 
 PLAIN_INITS = frozenset({"gaussian", "eva", "orthogonal"})
 """Initialisations that leave the base model's weights as they are."""
+INVOCATION = "alora_invocation_tokens"
 MAX_BYTES = 1 << 20
+MAX_INVOCATION = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class PeftConfig:
     rank_pattern: dict[str, int]
     target_modules: frozenset[str] | None
     """None when the configuration has a pattern instead of a list."""
+    invocation: tuple[int, ...] | None = None
+    """The tokens from which an activated LoRA acts; None for a plain one."""
 
     def rank_of(self, module: str) -> int:
         """The rank of one module, as PEFT reads `rank_pattern`: a key is the end of the module's name."""
@@ -94,7 +97,7 @@ def read(path: Path) -> PeftConfig:
     if not isinstance(found, dict):
         raise Refused(Check.CONFIG, f"{path.name} is no JSON object")
     for key, value in found.items():
-        if key not in FREE and key not in ONLY:
+        if key not in FREE and key not in ONLY and key != INVOCATION:
             raise Refused(Check.CONFIG, f"{path.name}: the key `{key[:80]}` is not one that is known and harmless")
         if key in ONLY and not any(type(value) is type(kept) and value == kept for kept in ONLY[key]):
             raise Refused(Check.CONFIG, f"{path.name}: `{key}` is {json.dumps(value)[:80]}, only {_said(ONLY[key])} is served")
@@ -103,7 +106,7 @@ def read(path: Path) -> PeftConfig:
         raise Refused(Check.CONFIG, f"{path.name}: `init_lora_weights` is {init[:40]!r}, which changes the base model's weights")
     if not _is_number(found.get("lora_alpha")):
         raise Refused(Check.CONFIG, f"{path.name}: `lora_alpha` must be a finite number")
-    return PeftConfig(_rank(found.get("r"), "r"), _patterns(found), _targets(found.get("target_modules")))
+    return PeftConfig(_rank(found.get("r"), "r"), _patterns(found), _targets(found.get("target_modules")), _invocation(found))
 
 
 def _is_number(value: object) -> bool:
@@ -129,6 +132,19 @@ def _patterns(found: dict[str, Any]) -> dict[str, int]:
         if not all(map(_is_number, patterns.values())):
             raise Refused(Check.CONFIG, f"`{field}` must have finite numbers as values")
     return {key: _rank(value, f"rank_pattern.{key}") for key, value in (found.get("rank_pattern") or {}).items()}
+
+
+def _invocation(found: dict[str, Any]) -> tuple[int, ...] | None:
+    tokens = found.get(INVOCATION)
+    if tokens is None:
+        return None
+    if not isinstance(tokens, list) or not all(type(token) is int and token >= 0 for token in tokens):
+        raise Refused(Check.ACTIVATION, f"`{INVOCATION}` must be a list of token ids, it is {json.dumps(tokens)[:80]}")
+    if not 0 < len(tokens) <= MAX_INVOCATION:
+        raise Refused(Check.ACTIVATION, f"`{INVOCATION}` has {len(tokens)} tokens, 1 to {MAX_INVOCATION} are served")
+    if found.get("task_type") != "CAUSAL_LM":
+        raise Refused(Check.ACTIVATION, f"`{INVOCATION}` goes with `task_type` CAUSAL_LM only")
+    return tuple(tokens)
 
 
 def _targets(value: object) -> frozenset[str] | None:

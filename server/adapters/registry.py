@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from redraft.errors import BadRequest, RedraftError
-from server.adapters.admission import Gate
+from server.adapters.admission import Admitted, Gate
 from server.adapters.errors import Check, Conflict, Refused, UnknownAdapter
 from server.adapters.ledger import Ledger, Revision, Route
 from server.adapters.names import SHORT, check_alias
@@ -106,7 +106,7 @@ class Registry:
         attempt = self._begin(alias, source)
         try:
             admitted = await asyncio.to_thread(self.gate.admit, source)
-            revision = Revision(alias, admitted.sha256, source, admitted.manifest, admitted.calibration)
+            revision = revision_of(alias, source, admitted)
             attempt.state = State.LOADING
             await self._switch(alias, revision, _replacing(revision.name, canary, owner))
         except RedraftError as error:
@@ -304,6 +304,13 @@ class Registry:
         for held in self._slots.held:
             if held.revision.alias == alias and held.revision.name not in needed and held.state is not State.DRAINING:
                 self._slots.retire(held)
+
+
+def revision_of(alias: str, source: str, admitted: Admitted) -> Revision:
+    """What is remembered of an adapter that was admitted."""
+    special = admitted.activated or admitted.fallback is not None
+    activation = {"activated": admitted.activated, "fallback": admitted.fallback} if special else None
+    return Revision(alias, admitted.sha256, source, admitted.manifest, admitted.calibration, activation)
 
 
 def bucket(alias: str, key: str) -> int:

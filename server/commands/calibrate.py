@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,23 +19,39 @@ from rich.progress import track
 from rich.table import Table
 
 from redraft import calibration, prompts, records
-from redraft.calibration import Judged, Report
+from redraft.calibration import Form, Judged, Report
 from redraft.errors import BadRequest, EngineUnavailable
 from redraft.remote import api_root
 from redraft.wire import error_of
 from server.commands import talk
 
 JUDGED = "judged.jsonl"
+FORM = re.compile(r"(\d+)x(\d+)")
+MOST = 16
+"""Critiques of one judgement; the server takes no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One response to judge. `key` is the hash of all that decides the critic's answer."""
+    """One response to judge."""
 
-    key: str
     problem: str
     response: str
     correct: bool
+
+    def key(self, critic: str | None, form: Form) -> str:
+        """The hash of all that decides the critic's answer."""
+        asked = [self.problem, self.response, critic, form.max_tokens, *([form.critiques] if form.critiques > 1 else [])]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One row to be judged in one form."""
+
+    key: str
+    row: Row
+    form: Form
 
 
 def calibrate(
@@ -46,29 +63,75 @@ def calibrate(
         Path | None, typer.Option(help="The adapter's folder: calibration.json is also put there and served with it.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="The longest critique; as the loop will ask for.")] = None,
+    form: Annotated[
+        list[str] | None, typer.Option(help="NxT: N critiques of at most T tokens make a judgement. Repeated: the form that pays is kept.")
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Critiques at once.")] = 8,
 ) -> None:
     """Measure CRITIC: true and false positive rates at its best threshold, reliability, and whether its word pays.
 
     Goes on where it was cut off. The responses must not be those the critic was trained on.
     """
-    rows = list(read(data, critic, max_tokens))
+    rows, forms = list(read(data)), _forms(form, max_tokens)
     if adapter is not None and not adapter.is_dir():
         raise BadRequest(f"--adapter {adapter}: no such folder", param="adapter")
-    done = asyncio.run(_judge_all(rows, critic=critic, server=server, max_tokens=max_tokens, concurrency=concurrency, log=out / JUDGED))
-    judged = [Judged(done[row.key]["p_correct"], row.correct) for row in rows]
+    asks = [Ask(row.key(critic, kind), row, kind) for kind in forms for row in rows]
+    done = asyncio.run(_judge_all(asks, critic=critic, server=server, concurrency=concurrency, log=out / JUDGED))
     try:
-        report = calibration.fit(judged)
+        reports = [_fit([(ask.row, done[ask.key]) for ask in asks if ask.form == kind], kind) for kind in forms]
     except ValueError as error:
         raise BadRequest(f"{data}: {error}", param="data") from error
+    report = calibration.choose(reports)
     name = next(iter(done.values()))["model"]
-    text = json.dumps({"critic": name, "data_sha256": hashlib.sha256(data.read_bytes()).hexdigest(), **report.as_json()}, indent=2) + "\n"
+    head = {"critic": name, "data_sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
+    text = json.dumps({**head, **report.as_json(), "forms": [_row_of(one, report) for one in reports]}, indent=2) + "\n"
     for folder in (out, *([adapter] if adapter is not None else [])):
         records.write_atomic(folder / calibration.FILE, text)
-    _show(name, report, out)
+    _show(name, report, reports, out)
 
 
-def read(path: Path, critic: str | None, max_tokens: int | None) -> Iterator[Row]:
+def _forms(texts: list[str] | None, max_tokens: int | None) -> list[Form]:
+    """The forms that were asked for, each once. Raises BadRequest for what is none."""
+    if not texts:
+        return [Form(1, max_tokens)]
+    if max_tokens is not None:
+        raise BadRequest("--max-tokens: a --form says how long its critiques may be", param="max_tokens")
+    found: dict[Form, None] = {}
+    for text in texts:
+        match = FORM.fullmatch(text)
+        if match is None or not (1 <= int(match[1]) <= MOST and int(match[2]) > 1):
+            raise BadRequest(f"--form {text}: expected NxT, such as 1x384 or 3x96, with N from 1 to {MOST}", param="form")
+        found[Form(int(match[1]), int(match[2]))] = None
+    return list(found)
+
+
+def _fit(judged: list[tuple[Row, dict[str, Any]]], form: Form) -> Report:
+    """Every belief of every response. Responses to one problem whose answers are written alike have one answer."""
+    from evalsuite import checker
+
+    beliefs = []
+    for row, said in judged:
+        answer = checker.extract(row.response)
+        response = json.dumps([row.problem, row.response])
+        cluster = response if answer is None else json.dumps([row.problem, answer])
+        beliefs += [Judged(p, row.correct, response, cluster) for p in said.get("beliefs", [said["p_correct"]])]
+    spent = [said["tokens"] for _, said in judged if "tokens" in said]
+    return calibration.fit(beliefs, form, tokens=sum(spent) / len(spent) if spent else None)
+
+
+def _row_of(report: Report, chosen: Report) -> dict[str, Any]:
+    rates = report.calibration
+    return {
+        "critiques": rates.critiques,
+        "max_tokens": rates.critique_tokens,
+        "tokens": report.tokens,
+        "balanced_accuracy": report.balanced_accuracy,
+        "error": report.balanced_accuracy_error,
+        "chosen": report is chosen,
+    }
+
+
+def read(path: Path) -> Iterator[Row]:
     """The rows of a file. Raises BadRequest that names file, line and field."""
     if not path.is_file():
         raise BadRequest(f"--data {path}: no such file", param="data")
@@ -77,9 +140,7 @@ def read(path: Path, critic: str | None, max_tokens: int | None) -> Iterator[Row
         for field in ("problem", "response"):
             if not isinstance(record.get(field), str) or not record[field]:
                 raise BadRequest(f"{where}: field `{field}`: expected text, found {record.get(field)!r}", param=field)
-        problem, response = record["problem"], record["response"]
-        key = hashlib.sha256(json.dumps([problem, response, critic, max_tokens]).encode()).hexdigest()
-        yield Row(key, problem, response, _truth(record, where))
+        yield Row(record["problem"], record["response"], _truth(record, where))
 
 
 def _truth(record: dict[str, Any], where: str) -> bool:
@@ -105,39 +166,38 @@ def _known(log: Path) -> dict[str, dict[str, Any]]:
     return {record["key"]: record for _, record in records.read(log)}
 
 
-async def _judge_all(
-    rows: list[Row], *, critic: str | None, server: str, max_tokens: int | None, concurrency: int, log: Path
-) -> dict[str, dict[str, Any]]:
-    """Critiques of all rows by their keys; those in `log` are not asked for again."""
+async def _judge_all(asks: list[Ask], *, critic: str | None, server: str, concurrency: int, log: Path) -> dict[str, dict[str, Any]]:
+    """What the critic said of all rows by their keys; what is in `log` is not asked for again."""
     done = _known(log)
-    waiting = list({row.key: row for row in rows if row.key not in done}.values())
+    waiting = list({ask.key: ask for ask in asks if ask.key not in done}.values())
     root, places = api_root(server), asyncio.Semaphore(concurrency)
     key = os.environ.get("REDRAFT_API_KEY") or os.environ.get("OPENAI_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    optional = {name: value for name, value in {"model": critic, "max_tokens": max_tokens}.items() if value is not None}
     with records.Log(log) as judged:
         async with httpx.AsyncClient(timeout=httpx.Timeout(None, connect=5.0), headers=headers, trust_env=False) as client:
 
-            async def one(row: Row) -> dict[str, Any]:
+            async def one(ask: Ask) -> dict[str, Any]:
                 async with places:
                     try:
-                        reply = await client.post(f"{root}/critique", json={"problem": row.problem, "response": row.response, **optional})
+                        reply = await client.post(f"{root}/critique", json=_body(ask, critic))
                     except httpx.TransportError as error:
                         raise EngineUnavailable(f"no server at {root} ({type(error).__name__}): start one with `redraft serve`") from error
                 if reply.status_code != httpx.codes.OK:
                     raise error_of(reply.status_code, reply.json())
                 said = reply.json()
                 record = {
-                    "key": row.key,
+                    "key": ask.key,
                     "model": said["model"],
                     "p_correct": said["p_correct"],
-                    "correct": row.correct,
+                    "beliefs": said["beliefs"],
+                    "tokens": said["usage"]["completion_tokens"],
+                    "correct": ask.row.correct,
                     "critique": said["critique"],
                 }
                 judged.append(record)
                 return record
 
-            tasks = [asyncio.ensure_future(one(row)) for row in waiting]
+            tasks = [asyncio.ensure_future(one(ask)) for ask in waiting]
             try:
                 for task in track(
                     asyncio.as_completed(tasks), "judging", total=len(tasks), console=Console(stderr=True), disable=not tasks
@@ -151,10 +211,19 @@ async def _judge_all(
     return done
 
 
-def _show(name: str, report: Report, out: Path) -> None:
+def _body(ask: Ask, critic: str | None) -> dict[str, Any]:
+    body: dict[str, Any] = {"problem": ask.row.problem, "response": ask.row.response, "model": critic, "max_tokens": ask.form.max_tokens}
+    if ask.form.critiques > 1:
+        body["critiques"] = ask.form.critiques
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _show(name: str, report: Report, reports: list[Report], out: Path) -> None:
     rates, console = report.calibration, Console()
-    table = Table(title=f"{name}: {rates.n} responses judged, {report.abstained} abstained", title_justify="left")
-    for column in ("belief", "correct", "responses"):
+    if len(reports) > 1:
+        console.print(_forms_table(reports, report))
+    table = Table(title=f"{name}: {rates.n} responses judged, {report.abstained} critiques abstained", title_justify="left")
+    for column in ("belief", "correct", "critiques"):
         table.add_column(column, justify="right")
     for tenth in report.reliability:
         table.add_row(f"{tenth.belief:.2f}", f"{tenth.correct:.2f}", str(tenth.n))
@@ -163,11 +232,37 @@ def _show(name: str, report: Report, out: Path) -> None:
     console.print(f"TPR {rates.tpr:.3f} [{low:.3f}, {high:.3f}], ", end="", highlight=False)
     low, high = report.fpr_interval
     console.print(f"FPR {rates.fpr:.3f} [{low:.3f}, {high:.3f}], threshold {rates.threshold:.3f}", highlight=False)
-    verdict = "its revisions vote" if report.pays else "too low for its revisions to vote; its verdicts weigh what they are worth"
+    console.print(
+        f"correlation of critiques of one response {rates.rho_response:.2f}, of one answer {rates.rho_answer:.2f} "
+        "(1: copies, or not measured)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    verdict = "it pays, and the loop asks it" if report.pays else "it does not pay: the loop votes without it"
     console.print(
         f"balanced accuracy {report.balanced_accuracy:.3f} (break-even {report.break_even}): {verdict}; Brier {report.brier:.3f}",
         highlight=False,
         soft_wrap=True,
     )
-    setting = f"{{tpr: {rates.tpr:.4f}, fpr: {rates.fpr:.4f}, n: {rates.n}, threshold: {rates.threshold:.4f}}}"
-    console.print(f"{out / calibration.FILE}; as a setting: calibrations: {{{name}: {setting}}}", highlight=False, soft_wrap=True)
+    setting = ", ".join(f"{field}: {_number(value)}" for field, value in asdict(rates).items() if value is not None)
+    console.print(f"{out / calibration.FILE}; as a setting: calibrations: {{{name}: {{{setting}}}}}", highlight=False, soft_wrap=True)
+
+
+def _forms_table(reports: list[Report], chosen: Report) -> Table:
+    table = Table(title="forms of a judgement", title_justify="left")
+    for column in ("critiques", "of tokens", "generated", "balanced accuracy", ""):
+        table.add_column(column, justify="right")
+    for report in reports:
+        rates = report.calibration
+        table.add_row(
+            str(rates.critiques),
+            "default" if rates.critique_tokens is None else str(rates.critique_tokens),
+            "" if report.tokens is None else f"{report.tokens:.0f}",
+            f"{report.balanced_accuracy:.3f} ± {report.balanced_accuracy_error:.3f}",
+            "kept" if report is chosen else "",
+        )
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from server import config
 from server.config import ServeSettings
+from server.supervise import Patience, Supervisor
 
 USAGE = "[MODEL] [OPTIONS] [any vLLM flag]"
 OURS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -27,8 +29,13 @@ def serve(
     adapters: Annotated[Path | None, typer.Option(help="File that declares the adapters to serve; they follow it.")] = None,
     critic: Annotated[str | None, typer.Option(help="Model or adapter that critiques by default.  [default: the solver]")] = None,
     api_key: Annotated[list[str] | None, typer.Option(help="Key that clients must send; may be repeated.")] = None,
+    public_without_keys: Annotated[bool | None, typer.Option("--public-without-keys", help="Serve others without any API key.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or gpu.  [default: auto]")] = None,
     kv_cache_gib: Annotated[int | None, typer.Option(help="KV cache on CPU, GiB.  [default: 2]")] = None,
+    drain_s: Annotated[float | None, typer.Option(help="Seconds that running loops get at a stop.  [default: 30]")] = None,
+    supervise: Annotated[
+        bool | None, typer.Option("--supervise/--no-supervise", help="Start the server again when its engine dies or hangs.  [default: on]")
+    ] = None,
     show_help: Annotated[bool, typer.Option("--help", help="Show these options, then vLLM's, and exit.")] = False,
 ) -> None:
     """Serve MODEL, a Hugging Face id or a local path (none: the embedded SmolLM2-135M-Instruct): vLLM's OpenAI server, plus /solve,
@@ -50,14 +57,28 @@ def serve(
         "adapters": None if adapters is None else {"file": adapters},
         "critic": critic,
         "api_key": api_key or None,
+        "guard": None if public_without_keys is None else {"public_without_keys": public_without_keys},
         "device": device,
         "kv_cache_gib": kv_cache_gib,
+        "drain_s": drain_s,
+        "supervise": supervise,
     }
     settings = config.load(config_file, flags)
+    _check_bind(settings)
     if settings.engine_url is not None:
         _serve_remote(settings, rest)
+    elif settings.supervise:
+        _supervise(settings)
     else:
         _serve_engine(settings, rest)
+
+
+def _check_bind(settings: ServeSettings) -> None:
+    """Before anything is loaded. Raises BadRequest for a server that others could reach and that nobody has a key for."""
+    from server.guard import gates
+
+    own = filter(None, [os.environ.get("VLLM_API_KEY")])
+    gates.keyring(settings.model_copy(update={"api_key": [*settings.api_key, *own]}), bind=settings.host)
 
 
 def split_model(rest: list[str]) -> tuple[str | None, list[str]]:
@@ -79,11 +100,17 @@ def _help(context: typer.Context) -> None:
 def _serve_remote(settings: ServeSettings, rest: list[str]) -> None:
     if rest:
         raise typer.BadParameter(f"{' '.join(rest)}: vLLM's flags belong to the engine at {settings.engine_url}, not here")
-    import uvicorn
-
+    from server import serving
     from server.app import standalone
 
-    uvicorn.run(standalone(settings), host=settings.host, port=settings.port, log_level="warning")
+    serving.serve(standalone(settings), host=settings.host, port=settings.port)
+
+
+def _supervise(settings: ServeSettings) -> None:
+    """The same command again, unsupervised, as a child of this process."""
+    command = [sys.executable, "-P", "-m", "server.cli", "serve", "--no-supervise", *sys.argv[2:]]
+    patience = Patience(restarts=settings.restarts)
+    raise typer.Exit(Supervisor(command, patience, lambda line: print(f"redraft: {line}", file=sys.stderr, flush=True)).run())
 
 
 def _serve_engine(settings: ServeSettings, rest: list[str]) -> None:

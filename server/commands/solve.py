@@ -26,6 +26,9 @@ def solve(
     effort: Annotated[str | None, typer.Option(help="low, medium or high: a named budget.")] = None,
     drafts: Annotated[int | None, typer.Option(min=1, help="At most so many responses; fewer when they agree.")] = None,
     rounds: Annotated[int | None, typer.Option(min=0, help="Rounds of critique and revision.")] = None,
+    critique: Annotated[
+        str | None, typer.Option(help="calibrated: ask a critic that was measured and pays; always: any, whose word then moves no vote.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Generated tokens of all stages together.")] = None,
     deadline_s: Annotated[float | None, typer.Option(help="Seconds; then the best answer so far.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of drafts and revisions.")] = None,
@@ -37,6 +40,7 @@ def solve(
         "effort": effort,
         "drafts": drafts,
         "rounds": rounds,
+        "critique": critique,
         "max_tokens": max_tokens,
         "deadline_s": deadline_s,
         "temperature": temperature,

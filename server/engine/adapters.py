@@ -18,6 +18,7 @@ from server.adapters.errors import Check, Refused
 from server.adapters.parts import Adapters
 from server.adapters.series import AdapterSeries
 from server.config import ServeSettings
+from server.engine import alora
 
 RETRY_AFTER_S = 10.0
 
@@ -61,7 +62,8 @@ def base_of(state: State) -> Base:
     config: Any = state.vllm_config.model_config
     names = [path.name for path in state.openai_serving_models.base_model_paths] + list(state.openai_serving_models.lora_requests)
     rank = state.vllm_config.lora_config.max_lora_rank
-    return Base(names, config.hf_text_config.to_dict(), max_rank=rank, folder=_folder(config.model, config.revision))
+    folder = _folder(config.model, config.revision)
+    return Base(names, config.hf_text_config.to_dict(), max_rank=rank, folder=folder, no_activation=alora.missing())
 
 
 def _folder(model: str, revision: str | None) -> Path | None:

@@ -45,7 +45,7 @@ class VllmEngine:
     async def stream(self, request: Generation) -> AsyncIterator[_VllmStream]:
         reply = await self._open(request)
         try:
-            yield _VllmStream(reply, wire.Reader(request.n))
+            yield _VllmStream(reply, wire.Reader(request.n), self._state)
         finally:
             await reply.aclose()
 
@@ -60,7 +60,7 @@ class VllmEngine:
         except (VLLMError, ValueError, TypeError, OverflowError) as error:
             reply = create_error_response(error)
         if isinstance(reply, ErrorResponse):
-            raise wire.error_of(reply.error.code, reply.model_dump())
+            raise _dead() if self._state.engine_client.errored else wire.error_of(reply.error.code, reply.model_dump())
         if not isinstance(reply, AsyncGenerator):
             raise EngineFailed(f"the engine answered a {type(reply).__name__} to a streamed request")
         return reply
@@ -71,9 +71,10 @@ def _dead() -> RedraftError:
 
 
 class _VllmStream:
-    def __init__(self, reply: AsyncGenerator[str, None], reader: wire.Reader) -> None:
+    def __init__(self, reply: AsyncGenerator[str, None], reader: wire.Reader, state: State) -> None:
         self._reply = reply
         self._reader = reader
+        self._state = state
 
     @property
     def usage(self) -> Usage:
@@ -87,6 +88,8 @@ class _VllmStream:
                     break
                 for chunk in self._reader.feed(data):
                     yield chunk
-        except EngineDeadError as error:
-            raise _dead() from error
-        self._reader.close()
+            self._reader.close()
+        except (EngineDeadError, EngineFailed) as error:
+            if self._state.engine_client.errored:  # vLLM's handler may tell of it as of any error
+                raise _dead() from error
+            raise

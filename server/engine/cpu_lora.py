@@ -42,6 +42,9 @@ class GroupedPunicaWrapper(PunicaWrapperCPU):
         self._token_groups = group(self.token_lora_indices)
         self._sampler_groups = group(self.sampler_indices)
 
+    def _update_prefill_metadata(self, token_lora_tensor: torch.Tensor) -> None:
+        """Nothing: the runs that vLLM would count here are not used, and activated LoRA makes more of them than its buffers hold."""
+
     def add_lora_linear(
         self,
         y: torch.Tensor,

@@ -17,6 +17,9 @@ def register() -> None:
     """vLLM calls this in every process of an engine, possibly more than once."""
     from vllm.platforms import current_platform
 
+    from server.engine import alora
+
+    alora.install()
     if current_platform.is_cpu():
         from server.engine import cpu_lora
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import State
+from vllm.config import VllmConfig
 from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion import api_router as vllm_chat
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -28,9 +30,11 @@ from server.admission import Admission
 from server.app import attach_routes
 from server.config import CalibrationSetting, ServeSettings
 from server.engine import adapters as host
+from server.engine import lifetime
 from server.engine.chat import VllmEngine
 from server.errors import response_of
 from server.routes import adapters, chat, metrics
+from server.share import part_of
 from server.telemetry import Telemetry
 
 CATALOG_TTL_S = 0.0
@@ -38,9 +42,13 @@ CATALOG_TTL_S = 0.0
 
 
 def settings_of(args: Namespace) -> ServeSettings:
-    """What `redraft serve` put there; under a bare vLLM server, the environment's."""
+    """What `redraft serve` put there; under a bare vLLM server, the environment's, and vLLM's own keys."""
     found = getattr(args, "redraft", None)
-    return found if isinstance(found, ServeSettings) else ServeSettings()
+    if isinstance(found, ServeSettings):
+        return found
+    bare = ServeSettings()
+    theirs = args.api_key or [os.environ.get("VLLM_API_KEY", "")]
+    return bare.model_copy(update={"api_key": [*bare.api_key, *filter(None, theirs)]})
 
 
 def with_calibrations(settings: ServeSettings, args: Namespace) -> ServeSettings:
@@ -60,6 +68,14 @@ def within(settings: ServeSettings, context: int) -> ServeSettings:
     return settings.model_copy(update={"loop": loop.model_copy(update=bounded)})
 
 
+def sharing(settings: ServeSettings, config: VllmConfig) -> ServeSettings:
+    """Settings with a cap on what loops have under way at once, below what all engines write side by side."""
+    if settings.limits.in_flight is not None:
+        return settings
+    sequences = config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
+    return settings.model_copy(update={"limits": settings.limits.model_copy(update={"in_flight": part_of(sequences)})})
+
+
 class RedraftEndpoints:
     """vLLM's EndpointPlugin protocol."""
 
@@ -67,16 +83,19 @@ class RedraftEndpoints:
     required_tasks = ("generate",)
 
     def attach_router(self, app: FastAPI) -> None:
-        attach_routes(app, settings_of(app.state.args))
+        args = app.state.args
+        attach_routes(app, settings_of(args), bind=f"unix:{args.uds}" if args.uds else args.host)
         _wrap_chat(app)
         _wrap_models(app)
         app.include_router(adapters.vllm_router)
         metrics.attach(app, get_prometheus_registry())
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
-        settings = within(with_calibrations(settings_of(args), args), state.vllm_config.model_config.max_model_len)
+        assert engine_client is not None  # there is one for `required_tasks`
+        config = state.vllm_config
+        settings = sharing(within(with_calibrations(settings_of(args), args), config.model_config.max_model_len), config)
         limits = settings.limits
-        admission = Admission(running=limits.loops, waiting=limits.waiting)
+        admission = Admission(running=limits.loops, waiting=limits.waiting, waiting_tokens=limits.waiting_tokens)
         telemetry = Telemetry(admission)
         hosted = host.build(state, args, settings, telemetry.adapters)
         parts = services.assemble(
@@ -87,9 +106,12 @@ class RedraftEndpoints:
             telemetry=telemetry,
             admission=admission,
             adapters=hosted,
+            probe=lifetime.probe(engine_client),
         )
+        lifetime.drain_first(engine_client, parts.drain)
         if hosted is not None:
             state.redraft_reconciler = await hosted.start()
+        state.redraft_watch = asyncio.create_task(parts.vitals.watch())
         state.redraft_announcement = asyncio.create_task(ready.announce(parts, host=args.host, port=args.port, tls=bool(args.ssl_certfile)))
 
 

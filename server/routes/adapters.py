@@ -22,6 +22,9 @@ vllm_router = APIRouter(route_class=Route, tags=["adapters"])
 """vLLM's names for the same. Over a remote engine they are the engine's own."""
 
 
+NOT_ACTIVATED = {"activated": False, "fallback": None}
+
+
 class NewAdapter(Strict):
     name: str
     source: str = Field(max_length=4096)
@@ -84,6 +87,7 @@ def body_of(registry: Registry, alias: str) -> dict[str, Any]:
             "source": revision.source,
             "manifest": revision.manifest if revision.manifest is not None else "none",
             "calibration": revision.calibration,
+            **(revision.activation or NOT_ACTIVATED),
             "in_flight": in_flight,
         }
         for revision, state, in_flight in registry.revisions(alias)

@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redraft import loop
 from redraft.errors import BadRequest
 from redraft.events import Event, StepText
-from redraft.loop import LoopOptions
+from redraft.options import LoopOptions
 from redraft.types import LoopResult, Message, Stop
 from server import services, stream
+from server.admission import Deadline
 from server.config import Limits, LoopDefaults
 from server.errors import of_validation
 from server.narrate import Narrator
@@ -115,16 +116,17 @@ class _Chunks:
 
 
 def finish_reason(result: LoopResult) -> str:
-    """`length` when a budget cut the loop off, else `stop`."""
-    return "length" if result.stop in {Stop.MAX_TOKENS, Stop.MAX_CALLS, Stop.DEADLINE} else "stop"
+    """`length` when a budget or the end of the server cut the loop off, else `stop`."""
+    return "length" if result.stop in {Stop.MAX_TOKENS, Stop.MAX_CALLS, Stop.DEADLINE, Stop.DRAINING} else "stop"
 
 
 async def chat_loop(body: object, request: Request) -> Response:
     """Answer a chat request for `NAME:loop`. Raises typed errors before anything is sent."""
     asked = parse(body)
     parts = services.of(request)
-    model, critic = await parts.models_of(request, asked.model, asked.critic)
     options = asked.options(parts.settings.loop, parts.settings.limits)
+    deadline = Deadline.after(options.deadline_s)
+    model, critic = await parts.models_of(request, asked.model, asked.critic, deadline)
     messages: list[Message] = [m.message() for m in asked.messages]
     loop.last_problem(messages)
     include_usage = asked.stream_options is not None and asked.stream_options.include_usage
@@ -139,7 +141,7 @@ async def chat_loop(body: object, request: Request) -> Response:
                 send.open()
             narrator.feed(happened)
 
-        result = await run_loop(parts, messages, model=model, critic=critic, options=options, emit=emit)
+        result = await run_loop(parts, messages, model=model, critic=critic, options=options, deadline=deadline, emit=emit)
         chunks.delta({"content": result.content})
         chunks.delta({}, finish_reason(result))
         if include_usage:
@@ -150,7 +152,7 @@ async def chat_loop(body: object, request: Request) -> Response:
     story: list[str] = []
     narrator = Narrator(story.append)
     result = await stream.until_disconnect(
-        request, run_loop(parts, messages, model=model, critic=critic, options=options, emit=narrator.feed)
+        request, run_loop(parts, messages, model=model, critic=critic, options=options, deadline=deadline, emit=narrator.feed)
     )
     return Response(status_code=stream.CLIENT_GONE) if result is None else JSONResponse(_completion(asked.model, result, "".join(story)))
 

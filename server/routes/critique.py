@@ -8,17 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from redraft.critic import CriticCall, Judgement
+from redraft.errors import EngineUnavailable
 from redraft.types import Critique, Stage
 from server import services, stream
+from server.admission import RETRY_AFTER_S, estimate
 from server.errors import Route
 from server.observe import watching
-from server.routes import schema
+from server.routes import keyed, schema
 from server.services import Services
 
 router = APIRouter(route_class=Route, tags=["loop"])
+
+SAMPLED = 0.7
+"""The temperature of several critiques where the settings' one is 0."""
 
 
 async def _judge(parts: Services, body: schema.CritiqueRequest, critic: str, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -30,13 +34,23 @@ async def _judge(parts: Services, body: schema.CritiqueRequest, critic: str, tel
             first.append(time.monotonic() - started)
         tell(text)
 
-    call = CriticCall(parts.engine, model=critic, max_tokens=body.max_tokens or parts.settings.loop.critique_tokens)
+    most = body.max_tokens or parts.settings.loop.critique_tokens
+    call = CriticCall(
+        parts.share,
+        model=critic,
+        max_tokens=most,
+        critiques=body.critiques,
+        temperature=0.0 if body.critiques == 1 else parts.settings.loop.temperature or SAMPLED,
+    )
     with watching(parts.telemetry, parts.tracing, route="critique", model=critic, critic=critic) as watch:
-        async with parts.admission.place():
+        async with parts.admission.place(estimate((body.problem, body.response), most * body.critiques)):
             watch.admitted()
             begun = time.monotonic()
             try:
-                judgement = await call.run(body.problem, body.response, on_text)
+                async with parts.halt.within(None):
+                    judgement = await call.run(body.problem, body.response, on_text)
+            except TimeoutError:
+                raise EngineUnavailable("this server is shutting down: ask another", retry_after_s=RETRY_AFTER_S) from None
             finally:
                 watch.call(Stage.CRITIQUE, time.monotonic() - begun, call.usage)
         watch.judged(Critique(0, judgement.text, judgement.verdict, judgement.p_correct, judgement.reason))
@@ -51,6 +65,7 @@ def _body(judgement: Judgement, critic: str) -> dict[str, Any]:
         "object": "redraft.critique",
         "verdict": judgement.verdict.value,
         "p_correct": judgement.p_correct,
+        "beliefs": list(judgement.beliefs),
         "critique": judgement.text,
         "reason": judgement.reason,
         "truncated": judgement.truncated,
@@ -62,20 +77,20 @@ def _body(judgement: Judgement, critic: str) -> dict[str, Any]:
 async def critique(body: schema.CritiqueRequest, request: Request) -> Response:
     """`p_correct` is the critic's probability of `right` against `wrong` at the verdict token; `abstain` says why in `reason`.
 
-    `model` may be any served model or adapter. With `stream`: events `critique.text`, and the whole answer as `result`.
+    `model` may be any served model or adapter. With `stream`: events `critique.text`, and the whole answer as `result`. With the header
+    `Idempotency-Key` a retry joins the first request or gets its answer again.
     """
     parts = services.of(request)
     critic = await parts.catalog.resolve(body.model or parts.default_critic(request))
 
-    async def job(send: stream.Send) -> None:
+    async def streamed(send: stream.Send) -> None:
         def tell(text: str) -> None:
             send.open()
             send(stream.event({"type": "critique.text", "text": text}, name="critique.text"))
 
-        whole = await _judge(parts, body, critic, tell)
-        send(stream.event({"type": "result", **whole}, name="result"))
+        send(stream.event({"type": "result", **await _judge(parts, body, critic, tell)}, name="result"))
 
-    if body.stream:
-        return await stream.sse(request, job, keep_alive_s=parts.settings.keep_alive_s)
-    whole = await stream.until_disconnect(request, _judge(parts, body, critic, lambda text: None))
-    return Response(status_code=stream.CLIENT_GONE) if whole is None else JSONResponse(whole)
+    async def whole(send: stream.Send) -> None:
+        send(stream.compact(await _judge(parts, body, critic, lambda text: None)))
+
+    return await keyed.answer(request, body, streamed if body.stream else whole, streamed=body.stream, models=(critic,))

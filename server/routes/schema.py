@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from redraft.errors import BadRequest
-from redraft.loop import LoopOptions, with_overrides
+from redraft.options import Asked, LoopOptions, with_overrides
 from redraft.types import Critique, Draft, LoopResult, Message, Stage, Usage
 from server.config import Limits, LoopDefaults
 
@@ -60,6 +60,9 @@ class LoopParams(Strict):
     batch: int | None = Field(None, ge=1, le=64, description="Responses drawn side by side before the vote is looked at again.")
     confidence: float | None = Field(None, gt=0.5, le=1, description="Drawing stops when the leading answer's posterior reaches this.")
     rounds: int | None = Field(None, ge=0, description="Rounds of critique and revision; 0 is voting alone.")
+    critique: Asked | None = Field(
+        None, description="`calibrated` asks only a critic that was measured and pays; `always` any, whose word then moves no vote."
+    )
     max_tokens: int | None = Field(None, ge=8, description="Generated tokens of all stages together.")
     max_calls: int | None = Field(None, ge=1, description="Engine calls of all stages together.")
     deadline_s: float | None = Field(None, gt=0, le=86_400, description="Wall-clock seconds; then the best answer so far.")
@@ -70,7 +73,7 @@ class LoopParams(Strict):
 
     def options(self, defaults: LoopDefaults, limits: Limits) -> LoopOptions:
         """The loop's options. Raises BadRequest for what is over the server's limits."""
-        for name in ("drafts", "rounds", "max_tokens"):
+        for name in ("drafts", "rounds", "max_tokens", "deadline_s"):
             value, most = getattr(self, name), getattr(limits, name)
             if value is not None and value > most:
                 raise BadRequest(f"`loop.{name}` is {value}, this server allows {most}", param=f"loop.{name}")
@@ -100,7 +103,7 @@ def _with_effort(options: LoopOptions, effort: str | None, limits: Limits) -> Lo
             rounds=min(max(options.rounds, 2), limits.rounds),
             max_tokens=min(options.max_tokens * 4, limits.max_tokens),
             max_calls=options.max_calls * 4,
-            deadline_s=None if options.deadline_s is None else options.deadline_s * 4,
+            deadline_s=None if options.deadline_s is None else min(options.deadline_s * 4, limits.deadline_s),
         )
     return options
 
@@ -130,7 +133,8 @@ class CritiqueRequest(Strict):
     problem: Said
     response: Said
     model: str | None = None
-    max_tokens: int | None = Field(None, ge=2, le=131_072)
+    max_tokens: int | None = Field(None, ge=2, le=131_072, description="The longest critique.")
+    critiques: int = Field(1, ge=1, le=16, description="So many side by side; several are sampled, and their mean counts.")
     stream: bool = False
 
 
@@ -167,6 +171,7 @@ def critique_body(critique: Critique) -> dict[str, Any]:
         "content": critique.text,
         "verdict": critique.verdict.value,
         "p_correct": critique.p_correct,
+        "beliefs": list(critique.beliefs),
         "reason": critique.reason,
     }
 

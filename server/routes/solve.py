@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from redraft import loop
 from redraft.events import Emit, Event, StepEnded, StepStarted, StepText, VoteMoved
+from redraft.options import LoopOptions
 from redraft.types import LoopResult, Message
 from server import services, stream
+from server.admission import Deadline, estimate, texts_of
 from server.errors import Route
 from server.observe import watching
-from server.routes import schema
+from server.routes import keyed, schema
 from server.services import Services
 
 router = APIRouter(route_class=Route, tags=["loop"])
 
 
 async def run_loop(
-    parts: Services, messages: list[Message], *, model: str, critic: str, options: loop.LoopOptions, emit: Emit = lambda event: None
+    parts: Services,
+    messages: list[Message],
+    *,
+    model: str,
+    critic: str,
+    options: LoopOptions,
+    deadline: Deadline,
+    emit: Emit = lambda event: None,
 ) -> LoopResult:
     """One loop in its place in the queue. Every engine call is counted, also those of a loop that is cancelled."""
+    tokens = estimate(texts_of(messages), options.max_tokens)
     with watching(parts.telemetry, parts.tracing, route="solve", model=model, critic=critic) as watch:
-        async with parts.admission.place():
+        async with parts.admission.place(tokens, deadline):
             watch.admitted()
             result = await loop.run(
-                parts.engine,
+                parts.share,
                 parts.checker,
                 messages,
                 model=model,
                 critic=critic,
-                options=options,
+                options=replace(parts.share.fitted(options), deadline_s=deadline.left()),
                 calibration=parts.calibration_of(critic),
+                halt=parts.halt,
                 emit=emit,
                 on_call=watch.call,
             )
@@ -62,29 +73,31 @@ def event_body(happened: Event) -> dict[str, Any]:
 async def solve(body: schema.SolveRequest, request: Request) -> Response:
     """Drafts in parallel, grouped by mathematical equality; critique where they disagree; revisions that join the vote.
 
-    With `stream` the answer is a stream of server-sent events `step.started`, `step.text`, `step.ended`, `vote` and, last, `result`.
+    With `stream` the answer is a stream of server-sent events `step.started`, `step.text`, `step.ended`, `vote` and, last, `result`. With
+    the header `Idempotency-Key` a retry joins the first request or gets its answer again.
     """
     parts = services.of(request)
-    model, critic = await parts.models_of(request, body.model, body.critic)
     options = body.loop.options(parts.settings.loop, parts.settings.limits)
+    deadline = Deadline.after(options.deadline_s)
+    model, critic = await parts.models_of(request, body.model, body.critic, deadline)
     messages = body.conversation()
     loop.last_problem(messages)
     request_id = f"solve-{uuid.uuid4().hex}"
 
-    async def job(send: stream.Send) -> None:
+    async def solved(emit: Emit) -> dict[str, Any]:
+        result = await run_loop(parts, messages, model=model, critic=critic, options=options, deadline=deadline, emit=emit)
+        return schema.solve_body(result, request_id=request_id, model=model, critic=critic)
+
+    async def streamed(send: stream.Send) -> None:
         def emit(happened: Event) -> None:
             if isinstance(happened, StepText):
                 send.open()
             data = event_body(happened)
             send(stream.event(data, name=data["type"]))
 
-        result = await run_loop(parts, messages, model=model, critic=critic, options=options, emit=emit)
-        whole = schema.solve_body(result, request_id=request_id, model=model, critic=critic)
-        send(stream.event({"type": "result", **whole}, name="result"))
+        send(stream.event({"type": "result", **await solved(emit)}, name="result"))
 
-    if body.stream:
-        return await stream.sse(request, job, keep_alive_s=parts.settings.keep_alive_s)
-    result = await stream.until_disconnect(request, run_loop(parts, messages, model=model, critic=critic, options=options))
-    if result is None:
-        return Response(status_code=stream.CLIENT_GONE)
-    return JSONResponse(schema.solve_body(result, request_id=request_id, model=model, critic=critic))
+    async def whole(send: stream.Send) -> None:
+        send(stream.compact(await solved(lambda event: None)))
+
+    return await keyed.answer(request, body, streamed if body.stream else whole, streamed=body.stream, models=(model, critic))

@@ -10,7 +10,8 @@ export const NUMBERS = [
 ];
 
 export const EFFORTS = ["low", "medium", "high"];
-export const EMPTY = { problem: "", model: "", critic: "", effort: "", compare: false, ...Object.fromEntries(NUMBERS.map(({ name }) => [name, ""])) };
+export const CRITIQUES = ["calibrated", "always"]; // only a critic that was measured and pays, or any
+export const EMPTY = { problem: "", model: "", critic: "", effort: "", critique: "", compare: false, ...Object.fromEntries(NUMBERS.map(({ name }) => [name, ""])) };
 
 function named(form) {
   return { ...(form.model && { model: form.model }), ...(form.critic && { critic: form.critic }) };
@@ -19,6 +20,7 @@ function named(form) {
 // The fields of `loop` that were filled in; the others are the server's to choose.
 function loopOf(form) {
   const filled = NUMBERS.filter(({ name }) => form[name] !== "").map(({ name }) => [name, Number(form[name])]);
+  if (form.critique) filled.unshift(["critique", form.critique]);
   if (form.effort) filled.unshift(["effort", form.effort]);
   return filled.length ? { loop: Object.fromEntries(filled) } : {};
 }

@@ -1,7 +1,7 @@
 // What the page shows of its state. Pure functions from state to elements; `act` holds what a person can do.
 
 import { Chart, Copy, Rich, html } from "./parts.js";
-import { EFFORTS, NUMBERS, curl, python } from "./form.js";
+import { CRITIQUES, EFFORTS, NUMBERS, curl, python } from "./form.js";
 import { STAGES } from "./run.js";
 
 const EXAMPLES = [
@@ -75,6 +75,7 @@ function ask({ form, fault, busy, models, key, keyed }, act) {
         <div class="fields">
           ${field("model", "Model", choose("model", models.names[0] ? `${models.names[0]} (default)` : "default", models.names))}
           ${field("critic", "Critic", choose("critic", "the server's choice", models.names))} ${field("effort", "Effort", choose("effort", "default", EFFORTS))}
+          ${field("critique", "Ask the critic", choose("critique", "default", CRITIQUES))}
           ${field("key", "API key", html`<input type="password" name="key" id="key" autocomplete="off" value=${key} onInput=${act.key} placeholder=${keyed ? "needed here" : "none needed"} aria-invalid=${keyed && !key} />`)}
           ${NUMBERS.map(number)}
         </div>
@@ -132,8 +133,15 @@ function summary(run, said) {
         <div><dt>First text</dt><dd>${seconds(run.first)}</dd></div>
       </dl>
     </div>
-    <p class="about">${about}${run.result?.outcome.critic === "uncalibrated" && run.steps.some((step) => step.stage === "critique") ? ". The critic has no calibration: its verdicts moved no vote" : ""}${run.result?.outcome.warnings.map((warning) => `. ${warning}`).join("")}</p>
+    <p class="about">${about}${said ? "" : critic(run)}${run.result?.outcome.warnings.map((warning) => `. ${warning}`).join("")}</p>
   `;
+}
+
+// Why the critic's word moved no vote, where it did not.
+function critic(run) {
+  const why = { uncalibrated: "has no calibration", below_break_even: "does not pay by its calibration" }[run.result?.outcome.critic];
+  if (!why) return "";
+  return `. The critic ${why}: it ${run.steps.some((step) => step.stage === "critique") ? "moved no vote" : "was not asked"}`;
 }
 
 const line = (position) => `--c${position % SERIES}`;

@@ -14,6 +14,8 @@ import yaml
 
 from deploy.image import lock_subset
 from server.config import ServeSettings
+from server.drain import FLUSH_S
+from server.routes.health import ASK_S
 from tests.deploy.series import DEPLOY, ROOT
 
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
@@ -165,12 +167,23 @@ def test_the_manifests_belong_together() -> None:
     assert settings_of([entry["name"] for entry in container["env"]]) <= ServeSettings.model_fields.keys()
 
 
-def test_a_pod_has_the_time_that_its_longest_loop_needs() -> None:
+def test_a_pod_has_the_time_that_its_drain_and_its_longest_loop_need() -> None:
     pod = manifest("deployment.yaml")["spec"]["template"]["spec"]
     container = pod["containers"][0]
-    (deadline,) = [int(entry["value"]) for entry in container["env"] if entry["name"] == "REDRAFT_LOOP__DEADLINE_S"]
+    given = {entry["name"]: entry.get("value") for entry in container["env"]}
+    drain_s = int(given["REDRAFT_DRAIN_S"])
     before = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert pod["terminationGracePeriodSeconds"] >= before + deadline + 20
+    assert drain_s >= int(given["REDRAFT_LOOP__DEADLINE_S"])
+    assert pod["terminationGracePeriodSeconds"] >= before + drain_s + FLUSH_S + 20
+    assert given["REDRAFT_SUPERVISE"] == "false"
+    assert container["readinessProbe"]["timeoutSeconds"] > ASK_S
+
+
+def test_compose_waits_for_the_drain() -> None:
+    server = compose()["services"]["redraft-1"]
+    (drain_s,) = [int(entry.partition("=")[2]) for entry in server["environment"] if entry.startswith("REDRAFT_DRAIN_S")]
+    assert server["stop_grace_period"] == "3m"
+    assert drain_s + FLUSH_S + 20 <= 180
 
 
 def test_the_autoscaler_asks_for_a_series_that_exists() -> None:

@@ -34,6 +34,11 @@ class Server:
     model: str
     log: Path
 
+    @property
+    def keys_file(self) -> Path:
+        """Its own, so that keys of whoever runs the tests do not shut it."""
+        return keys_beside(self.log)
+
     def client(self, **more: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.url, timeout=120, **more)
 
@@ -42,6 +47,10 @@ class Server:
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
             text = (await client.get(f"{self.engine_url}/metrics")).text
         return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+
+
+def keys_beside(log: Path) -> Path:
+    return log.with_suffix(".keys.sqlite")
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +96,8 @@ def with_plugin(logs: Path, adapters: dict[str, Path]) -> Iterator[Server]:
     url, log = f"http://127.0.0.1:{port}", logs / "redraft.log"
     loras = [f"{name}={path}" for name, path in adapters.items()]
     command = [str(REDRAFT), "serve", "--port", str(port), "--lora-modules", *loras]
-    with running(command, health=f"{url}/health/ready", log=log, env=OFFLINE):
+    env = OFFLINE | {"REDRAFT_GUARD__KEYS_FILE": str(keys_beside(log))}
+    with running(command, health=f"{url}/health/ready", log=log, env=env):
         yield Server(url, url, home.DEFAULT_MODEL, log)
 
 
@@ -116,7 +126,7 @@ def in_front(logs: Path, engine: Server) -> Iterator[Server]:
     port = free_port()
     url, log = f"http://127.0.0.1:{port}", logs / "front.log"
     command = [str(REDRAFT), "serve", "--engine-url", engine.url, "--port", str(port)]
-    with running(command, health=f"{url}/health/ready", log=log):
+    with running(command, health=f"{url}/health/ready", log=log, env={"REDRAFT_GUARD__KEYS_FILE": str(keys_beside(log))}):
         yield Server(url, engine.url, engine.model, log)
 
 

@@ -130,7 +130,7 @@ async def test_swaps_under_load_mix_nothing_and_drop_nothing(server: Restartable
             chats[model] += sum(bool(c["delta"].get("content")) for chunk in chunks for c in chunk["choices"])
 
     async def solves(client: httpx.AsyncClient) -> None:
-        loop = {"drafts": 2, "response_tokens": 24, "critique_tokens": 16}
+        loop = {"drafts": 2, "critique": "always", "response_tokens": 24, "critique_tokens": 16}
         while not over.is_set():
             reply = await client.post("/solve", json={"problem": "3 + 4 = ?", "critic": "cft", "loop": loop})
             assert reply.status_code == 200, reply.text

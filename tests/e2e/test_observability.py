@@ -95,7 +95,7 @@ EVALUATED = "\n".join(
 
 async def traffic(served: Server) -> None:
     """One of each kind: a whole loop, one that a budget stops, a critique, a refusal by the engine, a plain chat."""
-    loop = {"drafts": 3, "rounds": 1, "response_tokens": 48, "critique_tokens": 32, "temperature": 1.2}
+    loop = {"drafts": 3, "rounds": 1, "critique": "always", "response_tokens": 48, "critique_tokens": 32, "temperature": 1.2}
     too_long = "apples " * 20_000
     async with served.client() as client:
         answers = await asyncio.gather(

@@ -105,7 +105,7 @@ async def test_a_loop_that_disagrees_critiques_and_revises(served: Server) -> No
     """Structured by hand: two conversations that force different answers cannot be had, so sampling is made wild instead."""
     async with served.client() as client:
         for seed in range(8):
-            loop = {**LOOP, "drafts": 8, "temperature": 1.2, "seed": seed}
+            loop = {**LOOP, "drafts": 8, "temperature": 1.2, "seed": seed, "critique": "always"}
             body = (await client.post("/solve", json={"problem": "What is 2+3? Answer as \\boxed{number}.", "loop": loop})).json()
             if body["usage"]["loop"]["critique"]["calls"]:
                 break

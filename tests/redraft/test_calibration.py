@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from redraft import calibration
-from redraft.calibration import Judged
+from redraft.calibration import Form, Judged
 from redraft.types import Calibration
 
 
@@ -79,3 +80,80 @@ def test_a_report_is_read_back() -> None:
 def test_what_is_no_report_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="calibration"):
         calibration.from_json(wrong)
+
+
+def test_a_file_of_before_is_read_with_its_critiques_as_copies() -> None:
+    """It has no correlations: nobody has measured them, so several verdicts count as one."""
+    old = {"schema": 1, "calibration": {"tpr": 0.8, "fpr": 0.2, "n": 50, "threshold": 0.5}}
+    assert calibration.from_json(old) == Calibration(0.8, 0.2, 50, 0.5, rho_response=1.0, rho_answer=1.0, critiques=1)
+
+
+def repeated(rng: random.Random, responses: int, times: int, *, copies: float, tpr: float = 0.7, fpr: float = 0.4) -> list[Judged]:
+    """Critics that say what one critic said of a response with probability sqrt(`copies`), else speak for themselves."""
+    judged = []
+    for name in range(responses):
+        correct = name % 2 == 0
+        rate = tpr if correct else fpr
+        heard = rng.random() < rate
+        for _ in range(times):
+            says = heard if rng.random() < copies**0.5 else rng.random() < rate
+            judged.append(Judged(0.9 if says else 0.1, correct, f"r{name}"))
+    return judged
+
+
+@pytest.mark.parametrize("copies", [0.0, 0.3, 0.7, 1.0])
+def test_the_correlation_of_critiques_of_one_response_is_found(copies: float) -> None:
+    """With the weight of ten copies beside it, which 900 critiques outvoice."""
+    found = calibration.fit(repeated(random.Random(1), 300, 3, copies=copies), Form(3, 96)).calibration
+    assert found.rho_response == pytest.approx(copies, abs=0.08)
+    assert (found.critiques, found.critique_tokens, found.n) == (3, 96, 300)
+    assert found.rho_answer == 1.0, "no answer came twice"
+
+
+def test_the_correlation_of_critiques_of_one_answer_is_found_apart() -> None:
+    """Each answer has two responses of two critiques: the answers are independent of each other, and so are their responses."""
+    judged = repeated(random.Random(2), 800, 2, copies=0.6)
+    named = [replace(j, answer=f"a{int(str(j.response)[1:]) // 4}{j.correct}") for j in judged]
+    found = calibration.fit(named, Form(2)).calibration
+    assert found.rho_response == pytest.approx(0.6, abs=0.08)
+    assert found.rho_answer == pytest.approx(0.0, abs=0.08)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_with_little_data_critiques_are_taken_for_copies(times: int) -> None:
+    found = calibration.fit(repeated(random.Random(3), 8, times, copies=0.0), Form(times)).calibration
+    assert found.rho_response > 0.3 if times == 2 else found.rho_response == 1.0
+
+
+said = st.builds(Judged, st.floats(0, 1), st.booleans(), st.sampled_from("abcdef"), st.sampled_from("xyz"))
+
+
+@given(st.lists(said, max_size=20))
+def test_rates_and_correlations_are_shares_whatever_was_judged(judged: list[Judged]) -> None:
+    sure = [Judged(p, correct, f"{correct}{k}") for k, (p, correct) in enumerate([(0.9, True), (0.8, True), (0.1, False), (0.2, False)])]
+    found = calibration.fit([*sure, *judged], Form(3))
+    assert calibration.from_json(found.as_json()) == found.calibration
+
+
+def test_several_independent_critiques_are_better_than_one_and_copies_are_not() -> None:
+    one = calibration.fit(repeated(random.Random(4), 400, 1, copies=0.0))
+    own = calibration.fit(repeated(random.Random(4), 400, 5, copies=0.0), Form(5))
+    copied = calibration.fit(repeated(random.Random(4), 400, 5, copies=1.0), Form(5))
+    assert own.balanced_accuracy > one.balanced_accuracy + 0.04
+    assert copied.balanced_accuracy == pytest.approx(one.balanced_accuracy, abs=0.05)
+    assert own.calibration.balanced_accuracy == own.balanced_accuracy
+    assert own.calibration.tpr == pytest.approx(one.calibration.tpr, abs=0.06), "the rates are those of one critique"
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "tokens", "chosen"),
+    [((0.70, 0.72), (100, 300), 0), ((0.60, 0.72), (100, 300), 1), ((0.72, 0.70), (300, 100), 1), ((0.5, 0.9, 0.88), (50, 400, 200), 2)],
+    ids=["no better", "better", "the cheaper of equals", "among three"],
+)
+def test_the_form_that_pays_is_the_cheapest_of_the_best(accuracies: tuple[float, ...], tokens: tuple[float, ...], chosen: int) -> None:
+    made = calibration.fit([Judged(0.9, True)] * 9 + [Judged(0.1, False)] * 9)
+    reports = [
+        replace(made, balanced_accuracy=accuracy, balanced_accuracy_error=0.03, tokens=float(spent))
+        for accuracy, spent in zip(accuracies, tokens, strict=True)
+    ]
+    assert calibration.choose(reports) is reports[chosen]

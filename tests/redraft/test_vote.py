@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -78,10 +79,58 @@ def test_few_responses_shrink_the_ratio() -> None:
     assert vote.llr(Calibration(1.0, 0.0, 4), Verdict.CORRECT) < vote.llr(Calibration(1.0, 0.0, 400), Verdict.CORRECT)
 
 
-def test_only_an_informed_critic_lets_revisions_vote() -> None:
-    assert vote.revision_weight(SHARP) == 1.0
-    assert vote.revision_weight(Calibration(0.55, 0.5, 100)) == 0.0
-    assert vote.revision_weight(None) == 0.0
+def test_only_a_measured_critic_above_the_break_even_pays() -> None:
+    assert vote.pays(SHARP)
+    assert not vote.pays(Calibration(0.55, 0.45, 100))
+    assert vote.pays(replace(Calibration(0.55, 0.45, 100), critiques=3, pooled_accuracy=0.65))
+    assert not vote.pays(Calibration(0.0, 1.0, 100)), "always wrong: its labels are more likely mixed up than its word worth its price"
+    assert not vote.pays(None)
+
+
+rates = st.floats(0.01, 0.99)
+correlations = st.floats(0, 1)
+witnesses = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(Verdict))), max_size=12)
+
+
+@given(tpr=rates, fpr=rates, same=correlations, other=correlations, said=witnesses)
+def test_evidence_is_bounded_and_in_no_order(tpr: float, fpr: float, same: float, other: float, said: list[tuple[int, Verdict]]) -> None:
+    critic = Calibration(tpr, fpr, 200, rho_response=same, rho_answer=other)
+    found = vote.evidence(critic, said)
+    assert abs(found) <= vote.MAX_LLR
+    assert vote.evidence(critic, said[::-1]) == pytest.approx(found)
+    assert vote.evidence(critic, [*said, (0, Verdict.ABSTAIN)]) == found
+
+
+@given(tpr=rates, fpr=rates, rho=correlations, n=st.integers(1, 8), verdict=st.sampled_from([Verdict.CORRECT, Verdict.INCORRECT]))
+def test_n_critiques_of_one_response_are_worth_their_effective_number(tpr: float, fpr: float, rho: float, n: int, verdict: Verdict) -> None:
+    critic = Calibration(tpr, fpr, 200, rho_response=rho)
+    one, found = vote.llr(critic, verdict), vote.evidence(critic, [(0, verdict)] * n)
+    worth = n / (1 + (n - 1) * rho)
+    assert found == pytest.approx(max(-vote.MAX_LLR, min(vote.MAX_LLR, one * worth)))
+    assert 1 <= worth <= n
+
+
+@given(rho=correlations, n=st.integers(2, 8))
+def test_the_same_word_again_never_weakens_and_a_copy_never_strengthens(rho: float, n: int) -> None:
+    critic = Calibration(0.7, 0.5, 200, rho_response=rho)
+    said = [(0, Verdict.CORRECT)]
+    assert vote.evidence(critic, said * n) >= vote.evidence(critic, said * (n - 1)) - 1e-12
+    copies = replace(critic, rho_response=1.0)
+    assert vote.evidence(copies, said * n) == pytest.approx(vote.evidence(copies, said))
+
+
+def test_critiques_of_one_response_and_of_one_answer_have_correlations_of_their_own() -> None:
+    critic = Calibration(0.7, 0.5, 10_000, rho_response=1.0, rho_answer=0.0)
+    one = vote.evidence(critic, [(0, Verdict.CORRECT)])
+    assert vote.evidence(critic, [(0, Verdict.CORRECT), (1, Verdict.CORRECT)]) == pytest.approx(2 * one)
+    assert vote.evidence(critic, [(0, Verdict.CORRECT), (0, Verdict.CORRECT)]) == pytest.approx(one)
+    mixed = [(0, Verdict.CORRECT), (0, Verdict.CORRECT), (1, Verdict.CORRECT)]
+    assert vote.evidence(critic, mixed) == pytest.approx(3 * one / (1 + 2 / 3))
+
+
+def test_more_critiques_can_swing_a_lead_further() -> None:
+    one = Calibration(0.7, 0.5, 10_000, rho_response=0.2)
+    assert vote.swing(replace(one, critiques=3)) == pytest.approx(vote.swing(one) * 3 / 1.4)
 
 
 @pytest.mark.parametrize(("first", "second", "expected"), [(0, 0, 0.5), (4, 0, 1 - 1 / 32), (1, 1, 0.5), (1, 2, 0.0), (2.9, 0.1, 0.6875)])

@@ -9,6 +9,7 @@ import pytest
 
 from redraft import calibration
 from redraft.errors import BadRequest
+from redraft.scripted import Reply
 from server.commands import calibrate
 from tests.conftest import Script, verdict
 from tests.server.conftest import Serve
@@ -51,6 +52,37 @@ def test_a_critic_is_measured_and_its_report_is_served_with_the_adapter(serve: S
     assert len(served.engine.requests) == asked, "what was judged is not asked for again"
 
 
+def unsure(request: object) -> object:
+    """Sees every error when it may say much; one short critique guesses, each for itself."""
+    if request.max_tokens > 20 or request.top_logprobs:  # type: ignore[attr-defined]
+        return sees_errors(request)
+    return [Reply("a word")] * request.n  # type: ignore[attr-defined]
+
+
+def test_the_form_that_pays_is_measured_and_kept(serve: Serve, tmp_path: Path) -> None:
+    """Three short critiques read the same here as one long: the long one, with fewer calls and tokens, is kept."""
+    served = serve(Script([], critic=unsure))  # type: ignore[arg-type]
+    data, out = write(tmp_path / "rows.jsonl", list(ROWS)), tmp_path / "out"
+    forms = ("--form", "3x12", "--form", "1x30")
+    done = redraft("calibrate", "--data", str(data), "--critic", "critic", "--server", served.url, "--out", str(out), *forms)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((out / calibration.FILE).read_text())
+    assert [(form["critiques"], form["max_tokens"], form["chosen"]) for form in found["forms"]] == [(3, 12, False), (1, 30, True)]
+    short, long = found["forms"]
+    assert short["tokens"] > long["tokens"] > 0
+    assert (short["balanced_accuracy"], long["balanced_accuracy"]) == (1.0, 1.0)
+    kept = calibration.from_json(found)
+    assert (kept.critiques, kept.critique_tokens) == (1, 30)
+    assert {request.n for request in served.engine.requests} == {1, 3}
+    assert "kept" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["3", "0x9", "17x9", "3x1", "axb", "-1x9"])
+def test_what_is_no_form_is_refused(tmp_path: Path, form: str) -> None:
+    with pytest.raises(BadRequest, match=f"--form {form}: expected NxT"):
+        calibrate._forms([form], None)
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [
@@ -63,7 +95,7 @@ def test_a_critic_is_measured_and_its_report_is_served_with_the_adapter(serve: S
 def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, object], says: str) -> None:
     path = write(tmp_path / "rows.jsonl", [{"problem": "p", "response": "r", "label": "right"}, row])
     with pytest.raises(BadRequest, match=says):
-        list(calibrate.read(path, None, None))
+        list(calibrate.read(path))
 
 
 def test_rows_of_one_kind_cannot_measure(serve: Serve, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import openai
 import pytest
 
-from redraft.loop import derived_seed
+from redraft.options import derived_seed
 from redraft.scripted import Reply
 from redraft.types import Stage
+from server.config import LoopDefaults
 from tests.conftest import Script, verdict
 from tests.server.conftest import Serve, Served
 
@@ -29,7 +30,9 @@ async def test_models_are_listed_with_their_loops(serve: Serve) -> None:
 
 async def test_a_whole_completion_has_the_solution_as_content_and_the_rest_as_reasoning(serve: Serve) -> None:
     async with client(serve(Script(DRAFTS, critic=verdict(0.9)))) as api:
-        reply: Any = await api.chat.completions.create(model="scripted:loop", messages=ASK, extra_body={"loop": {"drafts": 3}})
+        reply: Any = await api.chat.completions.create(
+            model="scripted:loop", messages=ASK, extra_body={"loop": {"drafts": 3, "critique": "always"}}
+        )
     (choice,) = reply.choices
     assert (choice.message.content, choice.finish_reason) == (DRAFTS[0], "stop")
     assert choice.message.reasoning == choice.message.reasoning_content
@@ -58,7 +61,8 @@ async def test_the_stream_is_as_the_specification_has_it(serve: Serve) -> None:
 
 
 async def test_streamed_text_equals_the_whole_one(serve: Serve) -> None:
-    async with client(serve(Script(DRAFTS, critic=verdict(0.2), reviser=lambda r: [Reply(r"\boxed{4}")]))) as api:
+    heard = LoopDefaults(drafts=3, critique="always")
+    async with client(serve(Script(DRAFTS, critic=verdict(0.2), reviser=lambda r: [Reply(r"\boxed{4}")]), loop=heard)) as api:
         whole: Any = (await api.chat.completions.create(model="scripted:loop", messages=ASK)).choices[0].message
         content = reasoning = ""
         stream: Any = await api.chat.completions.create(model="scripted:loop", messages=ASK, stream=True)

@@ -21,7 +21,7 @@ def redraft(*arguments: str, text: str | None = None) -> subprocess.CompletedPro
 
 def test_solve_shows_every_step_and_the_answer(serve: Serve) -> None:
     served = serve(Script(DRAFTS, critic=verdict(0.2), reviser=lambda r: [Reply(r"\boxed{4}")]))
-    done = redraft("solve", "2+2?", "--server", served.url)
+    done = redraft("solve", "2+2?", "--server", served.url, "--critique", "always")
     assert done.returncode == 0, done.stderr
     for part in ("solve 1", "critique 2", "incorrect, p(correct) 0.20", "revise 4", "answer: 4", "uncalibrated"):
         assert part in done.stdout

@@ -17,7 +17,7 @@ DRAFTS = [r"Together \boxed{7}.", r"So it is \boxed{8}.", r"I get \boxed{9} here
 ASK = {"problem": "3 + 4?"}
 CHAT = {"model": "scripted:loop", "messages": [{"role": "user", "content": "3 + 4?"}]}
 PATHS = {
-    "redraft.solution": ("/solve", ASK),
+    "redraft.solution": ("/solve", {**ASK, "loop": {"critique": "always"}}),
     "redraft.critique": ("/critique", {**ASK, "response": "8"}),
     "chat.completion": ("/v1/chat/completions", CHAT),
 }

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from redraft.loop import StepEnded, StepStarted, StepText
+from redraft.events import StepEnded, StepStarted, StepText
 from redraft.types import Critique, Draft, Stage, Verdict
 from server.narrate import Narrator
 

@@ -49,6 +49,13 @@ def page(browser: Browser) -> Iterator[Page]:
     assert complaints == []
 
 
+CHOOSE = """(() => {{
+  const field = document.querySelector('[name={name}]');
+  field.value = '{value}';
+  field.dispatchEvent(new Event('change', {{ bubbles: true }}));
+}})()"""
+
+
 def opened(page: Page, served: Served) -> None:
     page.go(f"{served.url}/")
     page.wait("document.querySelector('[name=model]')?.options.length > 1")
@@ -79,11 +86,13 @@ def eventually(condition: Callable[[], bool]) -> bool:
 def test_a_problem_is_typed_and_its_steps_arrive_in_three_lanes(page: Page, serve: Serve) -> None:
     served = serve(Script(DRAFTS, critic=verdict(0.2), reviser=lambda request: [Reply(r"\boxed{4}")]))
     opened(page, served)
+    page.evaluate(CHOOSE.format(name="critique", value="always"))
     ask(page, "What is $2+2$?")
     spoken(page, "Done. The answer is 4.")
     assert cards(page, "solve")[0].startswith("Draft 1")
     assert (len(cards(page, "solve")), len(cards(page, "critique")), len(cards(page, "revise"))) == (3, 3, 3)
     assert "incorrect" in cards(page, "critique")[0]
+    assert "has no calibration: it moved no vote" in page.evaluate("document.querySelector('.about').innerText")
     assert page.evaluate("document.querySelectorAll('.step.chosen').length") == 1
     assert page.evaluate("document.querySelector('.lane.solve .katex-mathml annotation').textContent") == "2 + 2 = 4"
     assert page.evaluate("document.querySelectorAll('.votes li').length") == 3
@@ -91,6 +100,15 @@ def test_a_problem_is_typed_and_its_steps_arrive_in_three_lanes(page: Page, serv
     requests = {request.removeprefix(served.url) for request in page.requests}
     assert {"/", "/solve", "/v1/models", "/web/lib/katex/katex.min.js"} <= requests
     assert all(request.startswith(("/", "data:")) for request in requests), "nothing may come from elsewhere"
+
+
+@unhurried
+def test_a_critic_that_nobody_has_measured_is_not_asked_and_the_page_says_so(page: Page, serve: Serve) -> None:
+    opened(page, serve(Script(DRAFTS)))
+    ask(page, "2+2?")
+    spoken(page, "Done.")
+    assert "has no calibration: it was not asked" in page.evaluate("document.querySelector('.about').innerText")
+    assert cards(page, "critique") == []
 
 
 def test_stop_ends_the_work_in_the_engine_too(page: Page, serve: Serve) -> None:

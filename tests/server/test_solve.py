@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from redraft.errors import EngineFailed
 from redraft.scripted import Reply
 from redraft.types import Stage
-from server.auth import ApiKeys
 from server.config import CalibrationSetting, Limits
+from server.guard.auth import ApiKeys
+from server.keys.ring import Keyring
 from tests.conftest import Script, stage_of, verdict
 from tests.server.conftest import Serve, Served
 
@@ -28,7 +30,7 @@ async def post(served: Served, path: str, body: Any, **more: Any) -> Any:
 
 async def test_a_problem_is_solved_with_its_transcript(serve: Serve) -> None:
     served = serve(Script(DRAFTS, critic=verdict(0.2), reviser=lambda r: [Reply(r"\boxed{4}")]))
-    reply = await post(served, "/solve", {"problem": "2+2?"})
+    reply = await post(served, "/solve", {"problem": "2+2?", "loop": {"critique": "always"}})
     body = reply.json()
     assert reply.status_code == 200
     assert (body["answer"], body["content"], body["model"], body["critic"]) == ("4", DRAFTS[0], "scripted", "scripted")
@@ -41,10 +43,28 @@ async def test_a_problem_is_solved_with_its_transcript(serve: Serve) -> None:
     assert body["timing"]["wall_s"] >= body["timing"]["ttft_s"] > 0
 
 
+async def test_a_critic_that_nobody_has_measured_is_not_asked(serve: Serve) -> None:
+    served = serve(Script(DRAFTS, critic=verdict(0.2)))
+    body = (await post(served, "/solve", {"problem": "2+2?"})).json()
+    assert body["answer"] == "4"
+    assert (body["outcome"]["critic"], body["outcome"]["stop"]) == ("uncalibrated", "settled")
+    assert body["usage"]["loop"]["critique"]["calls"] == 0
+
+
+@pytest.mark.parametrize(("tpr", "says", "critiques"), [(0.9, "calibrated", 2), (0.3, "below_break_even", 0)])
+async def test_a_measured_critic_is_asked_where_it_pays(serve: Serve, tpr: float, says: str, critiques: int) -> None:
+    known = {"scripted": CalibrationSetting(tpr=tpr, fpr=0.2, n=100)}
+    served = serve(Script(DRAFTS, critic=verdict(0.2)), calibrations=known)
+    body = (await post(served, "/solve", {"problem": "2+2?"})).json()
+    assert body["outcome"]["critic"] == says
+    assert sum(step["stage"] == "critique" for step in body["transcript"]) == critiques
+
+
 async def test_the_stream_ends_in_the_same_result(serve: Serve) -> None:
     served = serve(Script(DRAFTS, critic=verdict(0.9)))
-    whole = (await post(served, "/solve", {"problem": "2+2?"})).json()
-    reply = await post(served, "/solve", {"problem": "2+2?", "stream": True})
+    ask = {"problem": "2+2?", "loop": {"critique": "always"}}
+    whole = (await post(served, "/solve", ask)).json()
+    reply = await post(served, "/solve", {**ask, "stream": True})
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert reply.text.endswith("data: [DONE]\n\n")
     *steps, result = events(reply.text)
@@ -133,7 +153,7 @@ async def test_a_full_queue_is_429_with_retry_after(serve: Serve) -> None:
     slow = [Reply("word " * 1000, delay_s=0.01)] * 3
     served = serve(Script(slow), limits=Limits(loops=1, waiting=1))
     async with served.client() as client:
-        tasks = [asyncio.create_task(client.post("/solve", json={"problem": "x", "loop": {"deadline_s": 2.0}})) for _ in range(3)]
+        tasks = [asyncio.create_task(client.post("/solve", json={"problem": "x", "loop": {"max_tokens": 90}})) for _ in range(3)]
         replies = await asyncio.gather(*tasks)
     assert sorted(r.status_code for r in replies) == [200, 200, 429]
     refused = next(r for r in replies if r.status_code == 429)
@@ -228,7 +248,7 @@ async def test_a_body_is_bounded_whatever_the_method(serve: Serve) -> None:
         assert (await client.request("GET", "/v1/files", content=b"x" * 5000)).status_code == 413
 
 
-async def test_a_websocket_needs_a_key_too() -> None:
+async def test_a_websocket_needs_a_key_too(tmp_path: Path) -> None:
     sent: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -237,7 +257,7 @@ async def test_a_websocket_needs_a_key_too() -> None:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    guard = ApiKeys(app, ["sesame"])
+    guard = ApiKeys(app, Keyring(["sesame"], tmp_path / "none"))
     await guard({"type": "websocket", "path": "/v1/realtime", "headers": []}, None, send)  # type: ignore[arg-type]
     await guard({"type": "websocket", "path": "/v1/realtime", "headers": [(b"authorization", b"Bearer sesame")]}, None, send)  # type: ignore[arg-type]
     assert sent == ["websocket.close", "let in"]
@@ -264,7 +284,7 @@ async def test_a_silent_stream_gets_comments(serve: Serve) -> None:
 
 async def test_series_of_the_loop_are_exposed(serve: Serve) -> None:
     served = serve(Script(DRAFTS, critic=verdict(0.9)))
-    await post(served, "/solve", {"problem": "x"})
+    await post(served, "/solve", {"problem": "x", "loop": {"critique": "always"}})
     await post(served, "/solve", {"problem": "x", "model": "junk" * 10})
     async with served.client(follow_redirects=True) as client:
         text = (await client.get("/metrics")).text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
@@ -12,9 +13,11 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from redraft.errors import EngineFailed, Overloaded
-from redraft.types import Calibration, Critique, Stage, Usage, Verdict
+from redraft.types import Calibration, CriticState, Critique, LoopResult, Stage, Stop, Usage, Verdict
 from server import telemetry
 from server.admission import Admission
+from server.config import CalibrationSetting
+from server.drift import WINDOW
 from server.observe import watching
 from server.routes import metrics
 from server.telemetry import MODELS, Telemetry
@@ -82,6 +85,52 @@ def test_what_the_server_was_told_of_a_critic(series: Telemetry, value: Value) -
     assert value("redraft_critic_calibration", critic="cft", rate="balanced_accuracy") == pytest.approx(0.85)
 
 
+RATES = Calibration(0.8, 0.3, 400)
+
+
+def judging(*said: Verdict, critic: CriticState = CriticState.CALIBRATED) -> LoopResult:
+    critiques = tuple(Critique(k, "", verdict, None) for k, verdict in enumerate(said))
+    return LoopResult(None, "", None, Stop.ROUNDS, critic, (), critiques, (), Usage(40, 9, 30, 2), {}, (), 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("rights", "wrongs", "low", "high"),
+    [(0, 0, 0, 0), (60, 40, 0, 0), (3, 0, 0, 0), (100, 0, 0.1, 0.2), (0, 100, -0.3, -0.2), (70, 30, 0, 0)],
+    ids=["silent", "between the rates", "too few to tell", "always right", "always wrong", "a mix"],
+)
+def test_a_critic_drifts_where_no_mix_of_responses_explains_its_verdicts(
+    series: Telemetry, value: Value, rights: int, wrongs: int, low: float, high: float
+) -> None:
+    series.calibrated("cft", RATES)
+    said = [Verdict.CORRECT] * rights + [Verdict.INCORRECT] * wrongs + [Verdict.ABSTAIN] * 5
+    series.loop(judging(*said), model="m", critic="cft")
+    found = value("redraft_critic_drift", critic="cft")
+    assert found is not None
+    assert low <= found <= high
+    if rights + wrongs:
+        assert value("redraft_critic_said_correct", critic="cft") == rights / (rights + wrongs)
+
+
+def test_drift_forgets_with_time_and_begins_anew_with_another_calibration(series: Telemetry, value: Value) -> None:
+    series.calibrated("cft@a", RATES)
+    series.loop(judging(*[Verdict.INCORRECT] * WINDOW), model="m", critic="cft@a")
+    assert value("redraft_critic_drift", critic="cft") == pytest.approx(-0.29, abs=0.02)
+    series.calibrated("cft@a", RATES)
+    assert value("redraft_critic_said_correct", critic="cft") == 0, "the same rates again are no news"
+    series.loop(judging(*[Verdict.CORRECT, Verdict.INCORRECT] * (WINDOW // 2)), model="m", critic="cft@a")
+    assert value("redraft_critic_drift", critic="cft") == 0
+    series.calibrated("cft@b", replace(RATES, tpr=0.9))
+    series.loop(judging(Verdict.CORRECT), model="m", critic="cft@b")
+    assert value("redraft_critic_said_correct", critic="cft") == 1
+    series.loop(judging(*[Verdict.INCORRECT] * 9, critic=CriticState.BELOW_BREAK_EVEN), model="m", critic="cft@b")
+    assert value("redraft_critic_said_correct", critic="cft") == 1, "only verdicts at the calibration's threshold are compared with it"
+
+
+def test_the_share_of_cached_prompt_tokens_is_a_series(series: Telemetry, value: Value) -> None:
+    series.loop(judging(), model="m", critic="c")
+    assert value("redraft_loop_cached_prompt_share_sum") == 0.75
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [(EngineFailed("x"), "failed"), (Overloaded("x", retry_after_s=1), "refused"), (None, "ok")],
@@ -101,14 +150,14 @@ def test_every_end_has_its_outcome(series: Telemetry, value: Value, error: Excep
 
 
 async def test_a_loop_fills_every_family(serve: Serve) -> None:
-    served = serve(Script(["x = 1", "x = 2", "x = 2"], critic=verdict(0.8)))
+    known = {"scripted": CalibrationSetting(tpr=0.9, fpr=0.2, n=100)}
+    served = serve(Script(["x = 1", "x = 2", "x = 2"], critic=verdict(0.8)), calibrations=known)
     async with served.client() as client:
         assert (await client.post("/solve", json={"problem": "x?"})).status_code == 200
         text = (await client.get("/metrics")).text
     empty = {
         "redraft_budget_stops_total": "no budget stopped it",
         "redraft_failures_total": "nothing failed",
-        "redraft_critic_calibration": "its critic was never measured",
     }
     families = dict(re.findall(r"^# TYPE (redraft_(?:loop|stage|queue|requests|verdicts|critic)\w*) (\w+)", text, re.M))
     sampled = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line.startswith("redraft_")}
@@ -117,6 +166,8 @@ async def test_a_loop_fills_every_family(serve: Serve) -> None:
     assert 'redraft_requests_total{outcome="ok",route="solve"} 1.0' in text
     assert 'redraft_queue_seconds_count{route="solve"} 1.0' in text
     assert 'redraft_critic_p_correct_count{critic="scripted"} 2.0' in text
+    assert 'redraft_critic_said_correct{critic="scripted"} 1.0' in text
+    assert "redraft_loop_cached_prompt_share_count 1.0" in text
 
 
 async def test_junk_names_and_paths_add_no_series(serve: Serve) -> None:

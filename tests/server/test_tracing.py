@@ -19,8 +19,9 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from redraft import loop
 from redraft.errors import BadRequest, EngineFailed
-from redraft.loop import LoopOptions
+from redraft.options import LoopOptions
 from redraft.scripted import ScriptedEngine
+from redraft.types import Calibration
 from server.admission import Admission
 from server.observe import watching
 from server.telemetry import Telemetry
@@ -58,6 +59,7 @@ async def one_loop(tracing: Tracing, registry: CollectorRegistry) -> None:
             [{"role": "user", "content": "a secret problem"}],
             model="m",
             critic="c",
+            calibration=Calibration(0.9, 0.1, 100),
             options=LoopOptions(drafts=2),
             on_call=watch.call,
         )

@@ -127,7 +127,8 @@ def test_plain_wording_says_each_thing_in_one_way() -> None:
         assert isinstance(found, Critique)
         bodies.add(found.body)
     assert bodies == {
-        "4 + 3 = 7, solution 7: same.\n7 - 2 = 5, solution 6: different.\nDone right: 4 + 3 = 7, 7 - 2 = 5, 5 + 10 = 15.\nThe answer is \\boxed{15}."
+        "4 + 3 = 7, solution 7: same.\n7 - 2 = 5, solution 6: different.\nDone right: 4 + 3 = 7, 7 - 2 = 5, 5 + 10 = 15."
+        "\nThe answer is \\boxed{15}."
     }
 
 

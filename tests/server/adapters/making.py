@@ -25,6 +25,7 @@ MODEL: dict[str, Any] = {
     "num_key_value_heads": 2,
     "intermediate_size": 12,
     "num_hidden_layers": 2,
+    "vocab_size": 100,
 }
 PEFT: dict[str, Any] = {
     "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"], "bias": "none",
@@ -133,8 +134,17 @@ class Home:
         self.store = Store(root / "store")
         self.counted = Counted()
 
-    def gate(self, *, max_rank: int = 8, max_bytes: int = 1 << 20, require_manifest: bool = False, config: Any = None) -> Gate:
-        base = Base(["tiny", "static"], config or MODEL, max_rank=max_rank, folder=self.root / "base")
+    def gate(
+        self,
+        *,
+        max_rank: int = 8,
+        max_bytes: int = 1 << 20,
+        require_manifest: bool = False,
+        config: Any = None,
+        no_activation: str | None = None,
+    ) -> Gate:
+        folder = self.root / "base"
+        base = Base(["tiny", "static"], config or MODEL, max_rank=max_rank, folder=folder, no_activation=no_activation)
         return Gate(base, self.store, Rules((self.inbox,), max_bytes, require_manifest))
 
     def registry(self, host: ScriptedHost, *, wait_s: float = 5.0, observer: Observer | None = None, **rules: Any) -> Registry:

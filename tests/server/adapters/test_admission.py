@@ -179,6 +179,51 @@ def test_configurations(home: Home, changes: dict[str, Any], check: Check) -> No
     assert refused(home, adapter(home.inbox / "a", config=PEFT | changes)).check is check
 
 
+AWAKE = PEFT | {"alora_invocation_tokens": [7, 99]}
+
+
+def test_an_activated_adapter_is_admitted_where_the_engine_serves_it(home: Home) -> None:
+    admitted = home.gate().admit(str(adapter(home.inbox / "a", config=AWAKE)))
+    assert (admitted.activated, admitted.fallback) == (True, None)
+    plain = home.gate().admit(str(adapter(home.inbox / "b", config=PEFT | {"alora_invocation_tokens": None})))
+    assert (plain.activated, plain.fallback) == (False, None)
+
+
+@pytest.mark.parametrize("tokens", [[], [7, 100], [-1], [True], ["7"], "7", 7, [7] * 1025])
+def test_invocation_tokens_that_no_prompt_could_hold(home: Home, tokens: object) -> None:
+    folder = adapter(home.inbox / "a", config=PEFT | {"alora_invocation_tokens": tokens})
+    adapter(folder / "plain")
+    assert refused(home, folder).check is Check.ACTIVATION
+
+
+def test_an_activated_adapter_is_no_plain_one(home: Home) -> None:
+    folder = adapter(home.inbox / "a", config=AWAKE)
+    told = refused(home, folder, no_activation="this is vLLM 9")
+    assert told.check is Check.ACTIVATION
+    assert "this is vLLM 9" in told.message
+    assert refused(home, adapter(home.inbox / "b", config=AWAKE | {"task_type": "SEQ_CLS"})).check is Check.ACTIVATION
+
+
+def test_the_plain_adapter_beside_an_activated_one_stands_in_and_says_why(home: Home) -> None:
+    folder = adapter(home.inbox / "a", config=AWAKE)
+    beside = adapter(folder / "plain", 2.0)
+    assert home.gate().admit(str(folder)).sha256 == content_sha256(folder)
+    admitted = home.gate(no_activation="this is vLLM 9").admit(str(folder))
+    assert admitted.sha256 == content_sha256(beside)
+    assert not admitted.activated
+    assert admitted.fallback is not None
+    assert "this is vLLM 9" in admitted.fallback
+
+
+def test_what_stands_in_passes_the_same_checks(home: Home, tmp_path: Path) -> None:
+    folder = adapter(home.inbox / "a", config=AWAKE)
+    (folder / "plain").symlink_to(adapter(tmp_path / "elsewhere"))
+    assert refused(home, folder, no_activation="this is vLLM 9").check is Check.CONTAINMENT
+    (folder / "plain").unlink()
+    adapter(folder / "plain", config=AWAKE)
+    assert refused(home, folder, no_activation="this is vLLM 9").check is Check.ACTIVATION
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
 def test_configurations_that_are_no_object(home: Home, text: str) -> None:
     folder = adapter(home.inbox / "a")

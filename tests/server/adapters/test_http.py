@@ -30,7 +30,7 @@ from server.routes import adapters
 from server.telemetry import Telemetry
 from tests.conftest import Script
 from tests.openai_server import listening
-from tests.server.adapters.making import Home, ScriptedHost, adapter
+from tests.server.adapters.making import PEFT, Home, ScriptedHost, adapter
 
 
 class Engine(ScriptedEngine):
@@ -78,7 +78,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     telemetry = Telemetry(limits, series)
     parts = Adapters(home.registry(host, observer=telemetry.adapters), None)
     services.assemble(app.state, settings, engine, catalog_ttl_s=0, telemetry=telemetry, admission=limits, adapters=parts)
-    attach_routes(app, settings)
+    attach_routes(app, settings, bind="127.0.0.1")
     app.include_router(adapters.vllm_router)
 
     @app.post("/v1/echo", response_model=None)
@@ -116,6 +116,17 @@ def test_load_swap_look_and_take_away(running: Running) -> None:
     assert [adapter["name"] for adapter in running.call("GET", "/adapters").json()["data"]] == ["cft"]
     assert running.call("DELETE", "/adapters/cft").json()["deleted"]
     assert running.call("GET", "/adapters/cft").status_code == 404
+
+
+def test_an_activated_adapter_is_shown_as_one(running: Running) -> None:
+    running.put("plain", 1)
+    config = PEFT | {"alora_invocation_tokens": [7]}
+    assert running.call("POST", "/adapters", json={"name": "cft", "source": running.home.adapter("a", 2, config=config)}).status_code == 201
+    shown = {alias: running.call("GET", f"/adapters/{alias}").json()["revisions"][0] for alias in ("plain", "cft")}
+    assert {alias: (revision["activated"], revision["fallback"]) for alias, revision in shown.items()} == {
+        "plain": (False, None),
+        "cft": (True, None),
+    }
 
 
 @pytest.mark.parametrize(

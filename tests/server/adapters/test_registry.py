@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from server.adapters.errors import Check, Conflict, Refused, StateFailed
 from server.adapters.registry import BUCKETS, FILE, Registry, bucket
 from server.adapters.slots import State
 from server.adapters.store import WEIGHTS
-from tests.server.adapters.making import Home, ScriptedHost, until
+from tests.server.adapters.making import PEFT, Home, ScriptedHost, until
 
 
 @pytest.fixture
@@ -347,6 +349,48 @@ async def test_a_restart_serves_the_same(home: Home) -> None:
     await third.restore()
     assert third.route("cft") == before["cft"], "what serves comes before what is kept for a rollback"
     assert len(small.loaded) == 3
+
+
+async def test_what_stands_in_for_an_activated_adapter_is_remembered(home: Home) -> None:
+    source = home.adapter("a", 1, config=PEFT | {"alora_invocation_tokens": [7]})
+    home.adapter("a/plain", 2)
+    registry = home.registry(ScriptedHost(), no_activation="this is vLLM 9")
+    await registry.put("cft", source)
+    await registry.aclose()
+    again = home.registry(ScriptedHost(), no_activation="this is vLLM 9")
+    await again.restore()
+    ((revision, _, _),) = again.revisions("cft")
+    assert revision.activation is not None
+    assert not revision.activation["activated"]
+    assert "this is vLLM 9" in revision.activation["fallback"]
+    shutil.rmtree(home.store.path(revision.sha256))
+    await again.aclose()
+    third = home.registry(ScriptedHost(), no_activation="this is vLLM 9")
+    await third.restore()
+    assert third.aliases == {"cft": revision.name}, "a copy that is lost is made again from what stands in"
+
+
+async def test_an_engine_that_serves_no_activated_adapter_any_more_says_so(home: Home) -> None:
+    registry = home.registry(ScriptedHost())
+    await registry.put("cft", home.adapter("a", 1, config=PEFT | {"alora_invocation_tokens": [7]}))
+    await registry.aclose()
+    again = home.registry(ScriptedHost(), no_activation="this is vLLM 9")
+    await again.restore()
+    attempt = again.attempt("cft")
+    assert attempt is not None
+    assert (attempt.state, attempt.check) == (State.FAILED, Check.ACTIVATION)
+
+
+async def test_a_ledger_of_an_earlier_version_is_read(home: Home) -> None:
+    registry = home.registry(ScriptedHost())
+    await registry.put("cft", home.adapter("a", 1))
+    before = registry.aliases
+    await registry.aclose()
+    with closing(sqlite3.connect(home.root / "state.sqlite")) as db:
+        db.execute("ALTER TABLE revisions DROP COLUMN activation")
+    again = home.registry(ScriptedHost())
+    await again.restore()
+    assert again.aliases == before
 
 
 async def test_a_restart_says_what_it_cannot_serve(home: Home) -> None:

@@ -1,0 +1,166 @@
+"""The supervisor over small children that do what servers do: beat, die, hang, leave others behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.test_architecture import HEAVY, ROOT
+
+SUPERVISOR = """
+import sys
+from server import supervise
+supervise.FIRST_WAIT_S, supervise.TICK_S, supervise.END_S = 0.01, 0.05, 0.5
+patience = supervise.Patience(restarts={restarts}, silence_s={silence_s})
+sys.exit(supervise.Supervisor([sys.executable, "-S", "-c", {child!r}, {log!r}], patience, lambda line: print(line, flush=True)).run())
+"""
+CHILD = """
+import os, signal, subprocess, sys, time
+def note(what):
+    with open(sys.argv[1], "a") as log:
+        log.write(what + "\\n")
+def beat():
+    os.write(int(os.environ["REDRAFT_BEAT_FD"]), b".")
+def leave_one_behind():
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    found = subprocess.Popen([sys.executable, "-S", "-c", stubborn])
+    note(f"other {found.pid}")
+note(f"start {os.getpid()}")
+"""
+
+
+class Supervised:
+    def __init__(self, folder: Path, child: str, *, restarts: int = 3, silence_s: float = 600) -> None:
+        self.log = folder / "child.log"
+        self.log.touch()
+        script = SUPERVISOR.format(child=CHILD + child, log=str(self.log), restarts=restarts, silence_s=silence_s)
+        self.process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+    def notes(self, what: str) -> list[str]:
+        return [line.partition(" ")[2] for line in self.log.read_text().splitlines() if line.startswith(what)]
+
+    def end(self) -> int:
+        return self.process.wait(60)
+
+    def said(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.read()
+
+    def gone(self) -> bool:
+        return all(not lives(int(pid)) for what in ("start", "other") for pid in self.notes(what))
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+Start = Callable[..., Supervised]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Supervised] = []
+
+    def begin(child: str, **more: float) -> Supervised:
+        started.append(Supervised(tmp_path, child, **more))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield begin
+    for one in started:
+        for pid in [str(one.process.pid), *one.notes("start"), *one.notes("other")]:
+            if lives(int(pid)):
+                os.kill(int(pid), signal.SIGKILL)
+        one.process.communicate()
+
+
+def test_a_server_that_never_came_up_is_not_tried_again(start: Start) -> None:
+    found = start("sys.exit(3)")
+    assert found.end() == 3
+    assert len(found.notes("start")) == 1
+
+
+def test_one_that_dies_is_started_again_a_limited_number_of_times(start: Start) -> None:
+    found = start("beat(); time.sleep(0.1); os.kill(os.getpid(), signal.SIGKILL)", restarts=3)
+    assert found.end() == 128 + signal.SIGKILL
+    assert len(found.notes("start")) == 4
+    said = found.said()
+    assert "exit code 137" in said
+    assert ["0.01 s" in said, "0.02 s" in said, "0.04 s" in said, "giving up" in said] == [True] * 4
+
+
+def test_an_exit_without_an_error_is_still_unasked(start: Start) -> None:
+    found = start("beat(); time.sleep(0.1)", restarts=1)
+    assert found.end() == 1
+    assert len(found.notes("start")) == 2
+
+
+def test_one_that_falls_silent_is_ended_with_all_it_started(start: Start) -> None:
+    found = start("leave_one_behind(); beat(); time.sleep(600)", restarts=1, silence_s=0.3)
+    assert found.end() == 128 + signal.SIGKILL
+    assert len(found.notes("start")) == len(found.notes("other")) == 2
+    assert found.gone()
+    assert "has not been live for" in found.said()
+
+
+def test_what_a_dead_server_leaves_behind_is_ended(start: Start) -> None:
+    found = start("leave_one_behind(); time.sleep(0.2); sys.exit(7)")
+    assert found.end() == 7
+    assert found.gone()
+
+
+def test_a_signal_is_passed_on_and_the_servers_own_exit_code_kept(start: Start) -> None:
+    found = start("signal.signal(signal.SIGTERM, lambda kind, frame: sys.exit(5)); beat(); note('ready'); time.sleep(600)")
+    until(lambda: found.notes("ready"))
+    found.process.send_signal(signal.SIGTERM)
+    assert found.end() == 5
+    assert len(found.notes("start")) == 1
+
+
+def test_ctrl_c_twice_ends_everything(start: Start) -> None:
+    found = start(
+        "signal.signal(signal.SIGINT, lambda *_: note('int')); leave_one_behind(); beat(); note('ready')\nwhile True: time.sleep(1)"
+    )
+    until(lambda: found.notes("ready"))
+    found.process.send_signal(signal.SIGINT)
+    until(lambda: found.notes("int"))
+    assert lives(found.process.pid)
+    found.process.send_signal(signal.SIGINT)
+    assert found.end() == 128 + signal.SIGKILL
+    assert found.gone()
+
+
+def test_a_supervisor_that_is_killed_takes_its_server_along(start: Start) -> None:
+    found = start("signal.signal(signal.SIGTERM, lambda *_: (note('term'), sys.exit())); beat(); note('ready'); time.sleep(600)")
+    until(lambda: found.notes("ready"))
+    found.process.kill()
+    until(lambda: found.notes("term") and found.gone())
+
+
+def test_a_terminals_ctrl_c_reaches_the_supervisor_alone(start: Start) -> None:
+    found = start("beat(); note('ready'); time.sleep(600)")
+    until(lambda: found.notes("ready"))
+    assert os.getpgid(int(found.notes("start")[0])) != os.getpgid(found.process.pid)
+
+
+def test_the_supervisor_imports_nothing_heavy() -> None:
+    script = f"import server.commands.serve, sys; print([m for m in {(*HEAVY, 'fastapi', 'numpy')} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
