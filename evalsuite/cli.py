@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from evalsuite.commands.aggregate import aggregate
 from evalsuite.commands.compare import compare
 from evalsuite.commands.exits import Exit
 from evalsuite.commands.export import export
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(tasks)
 app.command()(compare)
+app.command()(aggregate)
 app.command()(rescore)
 app.command()(export)
 app.command()(report)

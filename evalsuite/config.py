@@ -67,7 +67,7 @@ class RunConfig:
     """Few-shot examples, before the problem."""
 
     def as_json(self) -> dict[str, Any]:
-        value = asdict(self)
+        value = {**asdict(self), "strategy": str(self.strategy)}
         shots = list(value.pop("shots"))
         if value["sampling"]["critique"] is None:
             del value["sampling"]["critique"]  # runs of before have no such field, and go on
@@ -94,15 +94,15 @@ class RunConfig:
         return _hash([self.as_json(), *content(problem)])
 
 
-def differences(mine: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
+def differences(mine: dict[str, Any], theirs: dict[str, Any], prefix: str = "", *, mine_is: str = "now") -> list[str]:
     """Human-readable differences between two configurations, field by field."""
     found: list[str] = []
     for name in sorted(mine.keys() | theirs.keys()):
         a, b = mine.get(name), theirs.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{name}.")
+            found += differences(a, b, f"{prefix}{name}.", mine_is=mine_is)
         elif a != b:
-            found.append(f"{prefix}{name}: {_short(b)} there, {_short(a)} now")
+            found.append(f"{prefix}{name}: {_short(b)} there, {_short(a)} {mine_is}")
     return found
 
 

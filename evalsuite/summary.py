@@ -53,7 +53,7 @@ def summarise(config: RunConfig, task: dict[str, Any], keys: Sequence[str], resu
         "failures": dict(Counter(failure["cause"] for failure in failures)),
         "failure_examples": {failure["cause"]: failure["message"] for failure in failures},
         "tokens": _tokens(samples),
-        "latency_s": _latency(samples),
+        "latency_s": latency(samples),
         "throughput": _throughput(samples),
         "goodput": None if slo is None else slo.goodput([sample["timing"] for sample in samples], _busy_s(samples)),
         "config": config.as_json(),
@@ -146,7 +146,7 @@ def _tokens(samples: Sequence[Record]) -> dict[str, float]:
     return {"prompt": prompt, "completion": completion, "total": prompt + completion, "completion_per_problem": per_problem}
 
 
-def _latency(samples: Sequence[Record]) -> dict[str, Any]:
+def latency(samples: Sequence[Record]) -> dict[str, Any]:
     """End to end and queue for all; time to first token and gaps between tokens where they were seen.
 
     `queue` is what passed on this side: from when a problem was due to the send that was answered.

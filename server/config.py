@@ -190,8 +190,8 @@ class ServeSettings(BaseSettings):
     """Seconds of silence after which a stream gets an SSE comment."""
     drain_s: float = Field(30.0, ge=0)
     """Seconds that running loops get to finish when the server is told to stop; then they stop with their best answer so far."""
-    hang_s: float = Field(60.0, gt=0)
-    """Seconds without progress after which the engine is not healthy."""
+    hang_s: float = Field(300.0, gt=0)
+    """Seconds without progress after which the engine is not healthy. More than its longest step: a long prompt on a CPU takes minutes."""
     supervise: bool = True
     """Start the server again when its engine dies or hangs."""
     restarts: int = Field(5, ge=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Plan:
     model: str | None = None
     critic: str | None = None
     out: Path | None = None
+    folder: str | None = None
+    """Where in that directory, for one of several runs that their seeds set apart."""
     must_exist: bool = False
     slo: Slo | None = None
     system: str | None = None
@@ -94,7 +96,7 @@ async def _run(plan: Plan, console: Console) -> tuple[RunConfig, Path]:
     async with Endpoint(server.base_url, server.api_key, connections=plan.pace.connections, patience=server.patience) as endpoint:
         model = await _served(endpoint, plan.model)
         config = plan.config(model)
-        directory = plan.out or _default_directory(config)
+        directory = _directory(plan, config)
         watcher = progress.watcher(console, f"{plan.task.name} {plan.strategy}")
         with store.opened(directory, config, must_exist=plan.must_exist) as opened:
             try:
@@ -118,6 +120,14 @@ async def _served(endpoint: Endpoint, model: str | None) -> str:
     if listed and model not in listed:
         raise ModelNotFound(f"{endpoint.base_url} serves no model {model!r}; it serves {', '.join(listed)}", param="model")
     return model
+
+
+def _directory(plan: Plan, config: RunConfig) -> Path:
+    if plan.folder is None:
+        return plan.out or _default_directory(config)
+    seedless = replace(config, sampling=replace(config.sampling, seed=None))
+    together = _default_directory(seedless)
+    return (plan.out or together.with_name(f"{together.name}-seeds")) / plan.folder
 
 
 def _default_directory(config: RunConfig) -> Path:

@@ -20,6 +20,9 @@ Responses = Annotated[
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Tokens that one response may take. Default: the task's.")]
 Temperature = Annotated[float | None, typer.Option(min=0.0, max=2.0, help="Default: 0 for one response, 0.7 for several.")]
 Seed = Annotated[int | None, typer.Option(help="Sent with every request.")]
+Seeds = Annotated[
+    str | None, typer.Option(help="Instead: a run for each of several seeds, such as 1,2,3, and their mean. Default temperature then: 0.7.")
+]
 ExtraBody = Annotated[str | None, typer.Option(help='For chats: more fields of the request, as JSON, such as {"top_p": 0.95}.')]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one reply.")]
 Retries = Annotated[int, typer.Option(min=0, help="How often to try again after an infrastructure failure.")]

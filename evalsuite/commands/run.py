@@ -15,6 +15,9 @@ from evalsuite import labelled, tasks, texts
 from evalsuite.commands import options, show
 from evalsuite.commands.exits import Exit
 from evalsuite.commands.measure import Measured, Plan, Server, measure, sampled
+from evalsuite.commands.seeds import parse as parse_seeds
+from evalsuite.commands.seeds import run_each
+from evalsuite.commands.seeds import sampled as unseeded
 from evalsuite.commands.thresholds import Thresholds, verdict
 from evalsuite.config import Strategy
 from evalsuite.endpoint import Patience
@@ -36,6 +39,7 @@ def run(
     max_tokens: options.MaxTokens = None,
     temperature: options.Temperature = None,
     seed: options.Seed = None,
+    seeds: options.Seeds = None,
     extra_body: options.ExtraBody = None,
     critic: Annotated[str | None, typer.Option(help="For loop: the adapter that critiques.")] = None,
     rounds: Annotated[int | None, typer.Option(min=0, help="For loop: rounds of critique and revision.")] = None,
@@ -78,6 +82,7 @@ def run(
     """
     _refuse_loop_options(strategy, critic=critic, rounds=rounds, critique=critique, budget=budget, deadline=deadline)
     _refuse_prompt_options(strategy, num_fewshot=num_fewshot, fewshot_data=fewshot_data, system=system)
+    several = None if seeds is None else parse_seeds(seeds, seed)
     metrics = _metrics(metric, reference_field, strategy)
     objective = None if slo is None else Slo.parse(slo)
     console = show.messages_console()
@@ -95,6 +100,8 @@ def run(
         )
     _report_bad_rows(loaded, console)
     sampling = sampled(strategy, n, temperature, max_tokens=max_tokens or loaded.max_tokens, seed=seed)
+    if several is not None:
+        sampling = unseeded(sampling, strategy, temperature)
     see_tokens = stream or max_p95_ttft is not None or (objective is not None and objective.needs_stream)
     plan = Plan(
         loaded,
@@ -110,13 +117,16 @@ def run(
         system="" if metrics and system is None else system,
         metrics=metrics,
     )
+    limits = Thresholds(min_accuracy, max_p95_latency, max_p95_ttft)
     try:
+        if several is not None:
+            raise typer.Exit(run_each(plan, several, limits, console, as_json=as_json))
         measured = measure(plan, console)
     except KeyboardInterrupt:
         console.print("stopped; nothing that was answered is lost: the same command goes on from here")
         raise typer.Exit(Exit.INTERRUPTED) from None
     _print(measured, as_json=as_json)
-    raise typer.Exit(verdict(measured.summary, Thresholds(min_accuracy, max_p95_latency, max_p95_ttft), console))
+    raise typer.Exit(verdict(measured.summary, limits, console))
 
 
 def _refuse_loop_options(strategy: Strategy, **given: object) -> None:

@@ -60,6 +60,31 @@ def summary(console: Console, value: dict[str, Any], directory: str) -> None:
     console.print(table)
 
 
+def over_seeds(console: Console, value: dict[str, Any]) -> None:
+    """The result of runs with different seeds, then one line for each."""
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    left_out = f", {value['left_out']} left out that not all seeds have" if value["left_out"] else ""
+    facts.add_row("task", f"{value['task']} ({value['problems']} problems{left_out})")
+    facts.add_row("model", f"{value['model']}, {value['strategy']}, {len(value['runs'])} seeds")
+    facts.add_row(
+        "accuracy", f"{words.interval(value['accuracy'])}, standard deviation over seeds {value['sd_over_seeds'] * 100:.1f} points"
+    )
+    facts.add_row("tokens", f"{value['tokens_per_problem']} an answer")
+    facts.add_row("latency", words.seconds(value["latency_s"]["e2e"]))
+    console.print(facts)
+    seeds = Table("seed", "accuracy", "tokens", "latency p50", "p95", "failed", box=None, padding=(0, 2, 0, 0))
+    for run in value["runs"]:
+        seeds.add_row(
+            "-" if run["seed"] is None else str(run["seed"]),
+            f"{run['accuracy']:.1%}",
+            f"{run['tokens_per_problem']:.0f}",
+            words.duration(run["latency_p50_s"]),
+            words.duration(run["latency_p95_s"]),
+            str(run["infrastructure_failures"]),
+        )
+    console.print(seeds)
+
+
 def _outcomes(counts: dict[str, int]) -> tuple[str, ...]:
     return ("right", "wrong", "no_answer", "truncated", *(("no_gold",) if counts["no_gold"] else ()))
 

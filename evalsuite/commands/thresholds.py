@@ -22,12 +22,22 @@ class Thresholds:
 
 def verdict(value: dict[str, Any], limits: Thresholds, console: Console) -> Exit:
     """The exit code of a run with this summary, said in words on standard error when it is not 0."""
+    return failed(value, console) or missed(value, limits, console)
+
+
+def failed(value: dict[str, Any], console: Console) -> Exit:
+    """INFRASTRUCTURE for a run whose problems were not all answered, or all but a few."""
     if summary.too_many_failures(value) or not value["complete"]:
         failed = f"{value['counts']['infrastructure_failures']} of {value['counts']['problems']} problems"
         console.print(f"{failed} got no answer from the infrastructure; the same command asks them again")
         for cause, message in value["failure_examples"].items():
             console.print(f"{cause}: {message}", highlight=False, markup=False)
         return Exit.INFRASTRUCTURE
+    return Exit.OK
+
+
+def missed(value: dict[str, Any], limits: Thresholds, console: Console) -> Exit:
+    """The code of the first limit that is not kept."""
     accuracy = value["accuracy"]
     if limits.min_accuracy is not None and (accuracy is None or accuracy["value"] < limits.min_accuracy):
         console.print(f"accuracy {words.interval(accuracy)} is below --min-accuracy {limits.min_accuracy:.1%}")

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from evalsuite import compare, stats, words
+from evalsuite import aggregate, compare, stats, words
 from evalsuite.report import charts, data
 from evalsuite.report.charts import Line, Point
 from evalsuite.report.data import RunData
@@ -34,7 +34,7 @@ def build(directories: Sequence[Path], katex: Katex | None = None) -> str:
         "title": escape(f"{runs[0].config.task}: evaluation report"),
         "style": _asset("page.css") + katex.style,
         "headline": _headline(runs, names),
-        "comparison": _comparison(directories) if len(directories) == 2 else "",
+        "comparison": _over_seeds(directories, runs) + (_comparison(directories) if len(directories) == 2 else ""),
         "charts": "".join(f'<figure class="card">{chart}</figure>' for chart in _charts(runs, names)),
         "special": "".join(_special(run, name) for run, name in zip(runs, names, strict=True)),
         "details": "".join(_details(run, name) for run, name in zip(runs, names, strict=True)),
@@ -62,11 +62,13 @@ def _embedded(value: object) -> str:
 
 
 def _names(runs: Sequence[RunData]) -> list[str]:
-    """Short names: model and strategy, numbered where that is not enough."""
+    """Short names: model and strategy, with the seed where it alone sets the runs apart, numbered where that is not enough."""
     plain = [
         f"{run.config.model} {run.config.strategy}" + (f"@{run.config.sampling.n}" if (run.config.sampling.n or 1) > 1 else "")
         for run in runs
     ]
+    if aggregate.same_but_for_seed([run.config for run in runs]):
+        return [f"{name}, seed {run.config.sampling.seed}" for name, run in zip(plain, runs, strict=True)]
     return [name if plain.count(name) == 1 else f"{name} ({plain[: i + 1].count(name)})" for i, name in enumerate(plain)]
 
 
@@ -101,6 +103,16 @@ def _headline(runs: Sequence[RunData], names: Sequence[str]) -> str:
         rows.append(f"<tr><th scope=row>{escape(name)}</th>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
     heads = "".join(f"<th scope=col>{head}</th>" for head in HEADLINE)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _over_seeds(directories: Sequence[Path], runs: Sequence[RunData]) -> str:
+    """What runs say together that differ in their seed alone."""
+    if not aggregate.same_but_for_seed([run.config for run in runs]) or any(run.summary["accuracy"] is None for run in runs):
+        return ""
+    value = aggregate.aggregate([aggregate.load(directory) for directory in directories])
+    spread = f"standard deviation over seeds {value['sd_over_seeds'] * 100:.1f} points"
+    sentence = f"Over {len(runs)} seeds, on {value['problems']} problems: accuracy {words.interval(value['accuracy'])}, {spread}."
+    return f'<p class="lead">{escape(sentence)}</p>'
 
 
 def _comparison(directories: Sequence[Path]) -> str:
