@@ -22,8 +22,9 @@ import aiohttp
 
 from evalsuite import unicode
 from evalsuite.sse import Assembler
-from redraft.errors import EngineFailed, EngineTimeout, EngineUnavailable, Overloaded, RedraftError, from_status
+from redraft.errors import BadRequest, EngineFailed, EngineTimeout, EngineUnavailable, Overloaded, RedraftError, from_status
 
+ADDRESS = re.compile(r"https?://[^/\s]")
 SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
 RETRIED = frozenset({408, 409, 425, 500, 502, 503, 504})
 
@@ -74,6 +75,11 @@ class Endpoint:
     _session: aiohttp.ClientSession | None = None
 
     def __post_init__(self) -> None:
+        """Raises BadRequest for an address that no request could be sent to."""
+        if not ADDRESS.match(self.base_url):
+            raise BadRequest(
+                f"base URL {self.base_url!r}: expected http:// or https:// and a host, such as http://127.0.0.1:8000", param="base_url"
+            )
         self.base_url = self.base_url.rstrip("/").removesuffix("/v1")
 
     async def __aenter__(self) -> Self:

@@ -23,6 +23,8 @@ from redraft.records import Record
 GRADERS = 4
 ARRIVAL_SEED = 0
 FAILURES_BEFORE_GIVING_UP = 8
+NO_ROUTE = "HTTP 404: Not Found"
+"""What servers made with FastAPI say of a path that they do not have, and of nothing else."""
 
 
 class Watcher(Protocol):
@@ -151,7 +153,12 @@ class Runner:
     async def _request(self, config: RunConfig, problem: Problem, due: float | None) -> tuple[Answered, Reply]:
         path = ask.PATHS[config.strategy]
         body = ask.request_body(config, problem)
-        answered = await self.endpoint.post(path, body, stream=self.pace.stream and path == ask.CHAT, due=due)
+        try:
+            answered = await self.endpoint.post(path, body, stream=self.pace.stream and path == ask.CHAT, due=due)
+        except ModelNotFound as error:
+            if path == ask.CHAT or not error.message.endswith(NO_ROUTE):
+                raise
+            raise ModelNotFound(f"{error.message}; strategy {config.strategy} needs a Redraft server, which has {path}") from error
         return answered, ask.read_reply(config, answered.body)
 
     def _keep_failure(self, problem: Problem, error: RedraftError) -> Record:

@@ -96,8 +96,12 @@ def opened(directory: Path, config: RunConfig, *, must_exist: bool = False) -> I
     """
     if must_exist and not (directory / CONFIG).is_file():
         raise BadRequest(f"--resume: {directory} holds no run", param="resume")
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / LOCK).open("w") as lock:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        opened_lock = (directory / LOCK).open("w")
+    except OSError as error:
+        raise BadRequest(f"{directory} cannot be the directory of a run: {error.strerror}", param="out") from error
+    with opened_lock as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -40,7 +40,7 @@ def _show(value: dict[str, Any]) -> None:
             side["strategy"],
             "-" if side["accuracy"] is None else f"{side['accuracy']:.1%}",
             f"{side['tokens_per_problem']:.0f}",
-            f"{side['latency_p50_s']:.2f} s",
+            words.duration(side["latency_p50_s"]),
         )
     console.print(table)
     console.print(f"{value['task']}, {value['problems']} problems in both ({value['only_in_a']} only in A, {value['only_in_b']} only in B)")

@@ -112,7 +112,10 @@ async def _run(plan: Plan, console: Console) -> tuple[RunConfig, Path]:
 
 async def _served(endpoint: Endpoint, model: str | None) -> str:
     """The model to ask for. Raises ModelNotFound naming those that are served."""
-    listed = [str(entry["id"]) for entry in (await endpoint.get("/v1/models")).get("data", [])]
+    try:
+        listed = [str(entry["id"]) for entry in (await endpoint.get("/v1/models")).get("data", [])]
+    except ModelNotFound as error:
+        raise ModelNotFound(f"{error.message}; is {endpoint.base_url} the address of an OpenAI-compatible server?") from error
     if model is None:
         if not listed:
             raise ModelNotFound(f"{endpoint.base_url} lists no model; name one with --model")

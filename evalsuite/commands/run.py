@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -26,6 +26,7 @@ from evalsuite.slo import Slo
 from evalsuite.tasks import Fields, Task
 from evalsuite.tasks.files import REFERENCE
 from redraft.errors import BadRequest
+from redraft.options import Asked
 
 
 def run(
@@ -133,6 +134,8 @@ def _refuse_loop_options(strategy: Strategy, **given: object) -> None:
     for name, value in given.items():
         if value is not None and strategy is not Strategy.LOOP:
             raise BadRequest(f"--{name} belongs to --strategy loop, and the strategy is {strategy}", param=name)
+    if given["critique"] not in (None, *get_args(Asked)):
+        raise BadRequest(f"--critique: expected {' or '.join(get_args(Asked))}, found {given['critique']!r}", param="critique")
 
 
 def _refuse_prompt_options(strategy: Strategy, **given: object) -> None:

@@ -74,7 +74,8 @@ def _paces(concurrency: str | None, rate: str | None) -> dict[str, Pace]:
     try:
         loads = [float(part) if rate is not None else int(part) for part in text.split(",")]
     except ValueError as error:
-        raise BadRequest(f"expected numbers with commas between them: {error}") from error
+        name, such = ("--rate", "0.5,1,2") if rate is not None else ("--concurrency", "1,4,16")
+        raise BadRequest(f"{name}: expected numbers with commas between them, such as {such}, found {text!r}") from error
     if min(loads) <= 0:
         raise BadRequest(f"a load must be above 0, found {text}")
     if rate is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,13 +103,22 @@ def load(
         rows = files.read(Path(spec), source.fields, allow_bad_rows=allow_bad_rows)
         task = _task(Path(spec).stem, rows, spec)
     else:
-        known = ", ".join(listing.name for listing in listings())
-        raise BadRequest(
-            f"task {spec!r} is neither a .jsonl, .csv or .parquet file, nor hub:OWNER/NAME?revision=SHA, nor one of {known}", param="task"
-        )
+        raise _unknown(spec)
     default = HUB[spec].num_fewshot if spec in HUB else 0
     task = _with_shots(task, default if num_fewshot is None else num_fewshot, fewshot_data, source)
     return replace(task, problems=task.problems[:limit])
+
+
+def _unknown(spec: str) -> BadRequest:
+    """Names the tasks there are, those of single families as one, and the one that may have been meant."""
+    known = [listing.name for listing in listings()]
+    alike = difflib.get_close_matches(spec.partition("@")[0].lower(), known, n=1)
+    meant = f"; did you mean {alike[0]}?" if alike else ""
+    short = ", ".join([*(name for name in known if not name.startswith(gym.PREFIX)), f"{gym.PREFIX}FAMILY"])
+    return BadRequest(
+        f"task {spec!r} is neither a .jsonl, .csv or .parquet file, nor hub:OWNER/NAME?revision=SHA, nor one of {short}{meant}",
+        param="task",
+    )
 
 
 def _generated(family: str, seed_text: str, limit: int | None) -> Task:
@@ -143,6 +153,8 @@ def _task(name: str, rows: Rows, source: str, max_tokens: int = DEFAULT_MAX_TOKE
 def _hub_rows(entry: HubTask, source: Source) -> tuple[Rows, str]:
     """The rows of a data set and where they came from: a file of `--data-dir`, a copy of the data set there, or the hub."""
     folder = source.data_dir if entry.local else None
+    if folder is not None and not folder.is_dir():
+        raise BadRequest(f"--data-dir {folder}: no such directory", param="data_dir")
     for suffix in files.SUFFIXES:
         path = None if folder is None else (folder / entry.local).with_suffix(suffix)
         if path is not None and path.is_file():

@@ -77,7 +77,7 @@ def collect(rows: Iterator[Raw], source: str, stem: str, fields: Fields, *, allo
         seen[problem.id] = line
         problems.append(problem)
     if not problems:
-        raise BadRequest(f"{source}: no usable row ({len(bad)} bad)", param="task")
+        raise BadRequest(f"{source}: no usable row ({len(bad)} bad)" if bad else f"{source}: no row in it", param="task")
     return Rows(tuple(problems), tuple(bad))
 
 

@@ -119,6 +119,9 @@ async def test_thresholds_and_failures_have_exit_codes_of_their_own(task_file: P
         (("--extra-body", "{}", "--strategy", "loop"), "--extra-body is for chats"),
         (("--task", "nope"), "neither a .jsonl, .csv or .parquet file, nor hub:"),
         (("--resume",), "holds no run"),
+        (("--strategy", "loop", "--critique", "maybe"), "--critique: expected calibrated or always, found 'maybe'"),
+        (("--base-url", "127.0.0.1:8000"), "base URL '127.0.0.1:8000': expected http:// or https:// and a host"),
+        (("--base-url", ""), "base URL '': expected http://"),
     ],
 )
 async def test_what_cannot_be_measured_is_one_line_and_exit_2(
@@ -131,6 +134,34 @@ async def test_what_cannot_be_measured_is_one_line_and_exit_2(
     assert said in err
     assert "Traceback" not in err
     assert not server.asked
+
+
+async def test_an_address_that_is_no_server_for_chats_is_said_to_be_so(task_file: Path) -> None:
+    async with ScriptedServer(says(RIGHT)) as server:
+        code, _, err = await run_cli("run", "--task", str(task_file), "--base-url", f"{server.base_url}/docs")
+    assert code == 2
+    assert f"; is {server.base_url}/docs the address of an OpenAI-compatible server?" in err
+
+
+async def test_a_loop_on_a_server_without_one_says_what_is_missing(task_file: Path, tmp_path: Path) -> None:
+    async def no_route(body: Body, time: int) -> web.StreamResponse:
+        return failure(404, "Not Found" if body.get("critic") is None else "no adapter named other")
+
+    async with ScriptedServer(no_route) as server:
+        command = ("run", "--task", str(task_file), "--base-url", server.base_url, "--strategy", "loop")
+        code, _, err = await run_cli(*command, "--out", str(tmp_path / "a"))
+        assert code == 2
+        assert err.endswith("/solve: HTTP 404: Not Found; strategy loop needs a Redraft server, which has /solve\n")
+        code, _, err = await run_cli(*command, "--critic", "other", "--out", str(tmp_path / "b"))
+    assert code == 2
+    assert err.endswith("/solve: HTTP 404: no adapter named other\n")
+
+
+async def test_a_directory_that_cannot_be_one_is_one_line(task_file: Path) -> None:
+    async with ScriptedServer(says(RIGHT)) as server:
+        code, _, err = await run_cli("run", "--task", str(task_file), "--base-url", server.base_url, "--out", str(task_file))
+    assert code == 2
+    assert "numbers.jsonl cannot be the directory of a run: " in err
 
 
 async def test_no_server_is_one_line_and_a_code_of_its_own(task_file: Path) -> None:

@@ -178,7 +178,7 @@ async def test_a_sweep_runs_each_load_in_a_folder_of_its_own(tmp_path: Path) -> 
         assert code == 0, err
         assert re.search(r"^rate-200 .* p50 .* ms, p95 ", out, re.MULTILINE), "one line, however narrow a pipe is"
         for wrong, said in (
-            (("--rate", "fast"), "could not convert"),
+            (("--rate", "fast"), "--rate: expected numbers with commas between them, such as 0.5,1,2, found 'fast'"),
             ((), "either --concurrency or --rate"),
             (("--rate", "0"), "above 0"),
         ):

@@ -119,8 +119,15 @@ def test_unknown_tasks_and_files_are_said_to_be_so(tmp_path: Path) -> None:
         load("gsm9k")
     with pytest.raises(BadRequest, match="no such file"):
         load(str(tmp_path / "none.jsonl"))
-    with pytest.raises(BadRequest, match="no usable row"):
+    with pytest.raises(BadRequest, match=r"no usable row \(1 bad\)"):
         load(write(tmp_path / "t.jsonl", "[]"), allow_bad_rows=True)
+    with pytest.raises(BadRequest, match=r"e\.jsonl: no row in it"):
+        load(write(tmp_path / "e.jsonl"))
+    with pytest.raises(BadRequest, match=r"--data-dir .*nowhere: no such directory"):
+        load("gsm8k", data_dir=tmp_path / "nowhere")
+    for wrong, meant in (("GSM8K", "gsm8k"), ("redraft-gim@3", "redraft-gym"), ("reasoning_gym:gcd", "reasoning-gym:gcd")):
+        with pytest.raises(BadRequest, match=f"reasoning-gym:FAMILY; did you mean {meant}\\?$"):
+            load(wrong)
 
 
 def test_the_hub_rows_of_a_task_are_read_with_its_own_gold(monkeypatch: pytest.MonkeyPatch) -> None:
