@@ -25,6 +25,11 @@ _NUMERAL: Final = re.compile(r"(-?)([0-9A-Za-z]{1,200}(?:\.[0-9A-Za-z]{1,100})?)
 _NUMERAL_WORDS: Final = re.compile(r"(-?)([0-9A-Z]{1,200}),? (?:in )?\(?base[ -]?([0-9]{1,2}|[a-z]{2,8})\)?", re.IGNORECASE)
 
 
+_PREFIXED: Final = re.compile(r"(-?)0(?:[xX](?P<hex>[0-9A-Fa-f]{1,200})|[oO](?P<oct>[0-7]{1,200})|[bB](?P<bin>[01]{1,200}))")
+"""A numeral as programs write it: `0x1f`."""
+
+PREFIX_BASES: Final = {"hex": 16, "oct": 8, "bin": 2}
+
 _DECIMAL_COMMA: Final = re.compile(r"([^0-9,(\[{]{0,4}[0-9]+),([0-9]{2}|[0-9]{4,})([^0-9,]{0,12})")
 
 
@@ -127,6 +132,9 @@ def _special(text: str) -> Answer | None:
                 return None
             fraction = fraction.rstrip("0")
             return Numeral(sign + (whole.lstrip("0") or "0").upper() + ("." + fraction.upper() if fraction else ""), base)
+    if match := _PREFIXED.fullmatch(flat):
+        digits = next(digits for digits in match.group("hex", "oct", "bin") if digits)
+        return Numeral(match.group(1) + (digits.lstrip("0") or "0").upper(), PREFIX_BASES[match.lastgroup or "hex"])
     return None
 
 
