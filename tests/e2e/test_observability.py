@@ -31,6 +31,8 @@ pytestmark = [
 PROBLEM = "Tom has 3 apples and buys 4 more. How many apples does he have?"
 SILENT = {
     "redraft_critic_calibration": "this server was told no critic's rates",
+    "redraft_critic_said_correct": "and so no critic is held to them",
+    "redraft_critic_drift": "nor watched for drift",
     "redraft_adapter_swaps_total": "no adapter is swapped here",
     "redraft_adapter_refusals_total": "no adapter is refused here",
 }
@@ -101,7 +103,7 @@ async def traffic(served: Server) -> None:
         answers = await asyncio.gather(
             client.post("/solve", json={"problem": PROBLEM, "loop": loop}),
             client.post("/solve", json={"problem": PROBLEM, "loop": {**loop, "max_calls": 2, "drafts": 2, "temperature": 1.5}}),
-            client.post("/solve", json={"problem": PROBLEM, "loop": {**loop, "deadline_s": 0.2, "response_tokens": 512}}),
+            client.post("/solve", json={"problem": PROBLEM, "loop": {**loop, "deadline_s": 1.5, "response_tokens": 512}}),
             client.post("/critique", json={"problem": PROBLEM, "response": "3 + 4 = 7. The answer is \\boxed{7}.", "max_tokens": 32}),
             client.post("/critique", json={"problem": too_long, "response": "7", "max_tokens": 32}),
             client.post(
