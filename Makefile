@@ -75,7 +75,7 @@ e2e: model
 	@$(BIN)/pytest -m e2e tests
 
 test: model
-	@echo "== unit tests, then the real vLLM on the embedded model (about 10 to 15 minutes on 2 cores) =="; started=$$SECONDS; \
+	@echo "== unit tests, then the real vLLM on the embedded model (about 20 minutes on 2 slow cores) =="; started=$$SECONDS; \
 	$(BIN)/pytest -m "not e2e and not gpu" -n 2; $(BIN)/pytest -m e2e; echo "== tests passed in $$((SECONDS - started)) s =="
 
 bench-overhead: model
