@@ -23,12 +23,11 @@ from typing import Any
 
 import httpx
 
-from benchmarks.random_adapters import make_adapters
+from benchmarks.random_adapters import PROJECTIONS, make_adapters
 from benchmarks.report import hardware, save
 from benchmarks.servers import REDRAFT, free_port, running
 from redraft import home, prompts
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 RANK = 16
 SENTENCES = 53
 """Of a draft: about 1,000 tokens of the embedded model."""

@@ -21,12 +21,11 @@ from typing import Any
 
 from benchmarks.cpu_engine import BASE, run
 from benchmarks.offline_chat import Ask, OfflineChat, offline_chat
-from benchmarks.random_adapters import make_adapters
+from benchmarks.random_adapters import PROJECTIONS, make_adapters
 from benchmarks.report import hardware, save
 from redraft import home, prompts
 from server.engine import machine
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WITHOUT, STOCK, OURS = "no LoRA", "vLLM's kernels", "our kernels"
 LONG_PROMPTS = 4
 SENTENCES = 62

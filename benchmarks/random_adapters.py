@@ -6,6 +6,9 @@ import itertools
 import json
 from pathlib import Path
 
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Of a block of Llama's architecture."""
+
 
 def make_adapters(
     model: Path, folder: Path, *, count: int = 2, rank: int = 8, modules: tuple[str, ...] = ("q_proj", "v_proj")

@@ -32,7 +32,8 @@ def waiting_without_spinning() -> None:
     """The engine core sleeps while its worker computes, instead of polling shared memory on a core that the worker could use.
 
     vLLM polls for a second after each message before it waits for a notification. Here it waits at once, and looks again after
-    POLL_MS in any case, so that a notification which came before the wait began costs that long and no more.
+    POLL_MS in any case, so that a notification which came before the wait began costs that long and no more (tests/e2e/test_waiting.py;
+    `benchmarks/cpu_engine.py` measures what it is worth).
     """
     from vllm.distributed.device_communicators.shm_broadcast import SpinCondition
 
