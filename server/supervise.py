@@ -2,7 +2,7 @@
 
 vLLM's server exits when its engine dies, and does not when its engine hangs. So the server beats on a pipe while it is live; one that
 ends unasked, or whose beats stop, is ended with its whole process group and started again, later each time, a limited number of times.
-One that never came up is not: starting it again would not help.
+One that never came up is not: starting it again would not help. While there is no server that is up, the stand-in answers at its port.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from server.beat import VARIABLE
+from server import beat, standin
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TICK_S = 0.25
@@ -46,8 +46,10 @@ def _prctl(option: int, value: int) -> None:
 class Supervisor:
     """`say` is told, in one line each, what happens."""
 
-    def __init__(self, command: Sequence[str], patience: Patience, say: Callable[[str], None]) -> None:
+    def __init__(self, command: Sequence[str], patience: Patience, say: Callable[[str], None], *, address: tuple[str, int]) -> None:
+        """Opens `address`, (host, port). Raises OSError where that cannot be."""
         self._command = list(command)
+        self._standin = standin.StandIn(*address, preexec=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
         self._patience = patience
         self._say = say
         self._child: subprocess.Popen[bytes] | None = None
@@ -63,6 +65,7 @@ class Supervisor:
         try:
             return self._keep_up()
         finally:
+            self._standin.close()
             for kind, handler in before.items():
                 signal.signal(kind, handler)
 
@@ -84,12 +87,13 @@ class Supervisor:
 
     def _live_through(self) -> int:
         """One server, from its start to the end of its last process."""
+        self._standin.begin()
         read, write = os.pipe()
         self._began = time.monotonic()
         child = self._child = subprocess.Popen(
             self._command,
-            env={**os.environ, VARIABLE: str(write)},
-            pass_fds=[write],
+            env={**os.environ, beat.VARIABLE: str(write), standin.VARIABLE: str(self._standin.fd)},
+            pass_fds=[write, self._standin.fd],
             process_group=0,  # the terminal's Ctrl-C reaches us alone: the engine is not to stop before its server
             preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - no thread runs here
         )
@@ -99,6 +103,8 @@ class Supervisor:
                 child.send_signal(self._asked)
             self._watch(child, read)
             code = child.wait()
+            if not self._told():
+                self._standin.begin()
         finally:
             self._end_group(child.pid)
             os.close(read)
@@ -112,6 +118,7 @@ class Supervisor:
                 silent += TICK_S
             elif os.read(beats, 4096):
                 silent, beating, self._came_up = 0.0, True, True
+                self._standin.end()
             else:
                 time.sleep(TICK_S)  # the pipe is closed: it ends
                 silent += TICK_S

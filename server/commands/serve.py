@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from redraft.errors import BadRequest
 from server import config
 from server.config import ServeSettings
 from server.supervise import Patience, Supervisor
@@ -110,7 +111,15 @@ def _supervise(settings: ServeSettings) -> None:
     """The same command again, unsupervised, as a child of this process."""
     command = [sys.executable, "-P", "-m", "server.cli", "serve", "--no-supervise", *sys.argv[2:]]
     patience = Patience(restarts=settings.restarts)
-    raise typer.Exit(Supervisor(command, patience, lambda line: print(f"redraft: {line}", file=sys.stderr, flush=True)).run())
+    try:
+        supervisor = Supervisor(command, patience, _say, address=(settings.host, settings.port))
+    except OSError as error:
+        raise BadRequest(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}", param="port") from error
+    raise typer.Exit(supervisor.run())
+
+
+def _say(line: str) -> None:
+    print(f"redraft: {line}", file=sys.stderr, flush=True)
 
 
 def _serve_engine(settings: ServeSettings, rest: list[str]) -> None:

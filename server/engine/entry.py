@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import socket
 import sys
 from importlib import metadata
 from pathlib import Path
 
 from redraft import home
 from redraft.errors import BadRequest
+from server import standin
 from server.config import ServeSettings, vllm_flags
 from server.engine import machine
 
@@ -77,7 +80,23 @@ def serve(settings: ServeSettings, model: Path | str, flags: list[str]) -> None:
     validate_parsed_serve_args(args)
     keys = [*settings.api_key, *filter(None, [os.environ.pop("VLLM_API_KEY", None)])]
     args.redraft = settings.model_copy(update={"api_key": keys})
+    _listen(args)
     uvloop.run(run_server(args))
+
+
+def _listen(args: argparse.Namespace) -> None:
+    """At the supervisor's socket, which is open already, where there is one."""
+    listening = standin.inherited()
+    if listening is None:
+        return
+    if args.uds:
+        raise BadRequest("--uds needs --no-supervise: the supervisor listens on a port", param="uds")
+    from vllm.entrypoints.launchers import launcher
+
+    def opened(address: tuple[str, int], *, reuse_port: bool) -> socket.socket:
+        return listening
+
+    launcher.create_server_socket = opened
 
 
 def is_cpu(settings: ServeSettings) -> bool:

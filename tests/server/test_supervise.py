@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+from benchmarks.servers import free_port
 from tests.test_architecture import HEAVY, ROOT
 
 SUPERVISOR = """
@@ -19,10 +23,18 @@ import sys
 from server import supervise
 supervise.FIRST_WAIT_S, supervise.TICK_S, supervise.END_S = 0.01, 0.05, 0.5
 patience = supervise.Patience(restarts={restarts}, silence_s={silence_s})
-sys.exit(supervise.Supervisor([sys.executable, "-S", "-c", {child!r}, {log!r}], patience, lambda line: print(line, flush=True)).run())
+command = [sys.executable, "-S", "-c", {child!r}, {log!r}]
+sys.exit(supervise.Supervisor(command, patience, lambda line: print(line, flush=True), address=("127.0.0.1", {port})).run())
 """
 CHILD = """
-import os, signal, subprocess, sys, time
+import os, signal, socket, subprocess, sys, time
+def answer(text, times):
+    listening = socket.socket(fileno=int(os.environ["REDRAFT_LISTEN_FD"]))
+    for _ in range(times):
+        client, _ = listening.accept()
+        client.recv(65536)
+        client.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(text), text))
+        client.close()
 def note(what):
     with open(sys.argv[1], "a") as log:
         log.write(what + "\\n")
@@ -40,7 +52,8 @@ class Supervised:
     def __init__(self, folder: Path, child: str, *, restarts: int = 3, silence_s: float = 600) -> None:
         self.log = folder / "child.log"
         self.log.touch()
-        script = SUPERVISOR.format(child=CHILD + child, log=str(self.log), restarts=restarts, silence_s=silence_s)
+        self.port = free_port()
+        script = SUPERVISOR.format(child=CHILD + child, log=str(self.log), restarts=restarts, silence_s=silence_s, port=self.port)
         self.process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
     def notes(self, what: str) -> list[str]:
@@ -52,6 +65,9 @@ class Supervised:
     def said(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.read()
+
+    def ask(self, method: str = "GET", path: str = "/health/ready", **more: Any) -> httpx.Response:
+        return httpx.request(method, f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=30, **more)
 
     def gone(self) -> bool:
         return all(not lives(int(pid)) for what in ("start", "other") for pid in self.notes(what))
@@ -158,6 +174,47 @@ def test_a_terminals_ctrl_c_reaches_the_supervisor_alone(start: Start) -> None:
     found = start("beat(); note('ready'); time.sleep(600)")
     until(lambda: found.notes("ready"))
     assert os.getpgid(int(found.notes("start")[0])) != os.getpgid(found.process.pid)
+
+
+def test_somebody_answers_while_the_server_starts_and_after_it_died(start: Start) -> None:
+    child = """
+if os.path.exists(sys.argv[1] + ".again"):
+    note('second'); time.sleep(600)
+note('loading')
+while not os.path.exists(sys.argv[1] + ".go"): time.sleep(0.01)
+beat(); note('up'); answer(b'served', 1); open(sys.argv[1] + ".again", "w").close()
+"""
+    found = start(child)
+    until(lambda: found.notes("loading"))
+    for method, path in (("GET", "/health/ready"), ("POST", "/solve"), ("DELETE", "/adapters/x"), ("HEAD", "/")):
+        reply = found.ask(method, path, content=b"x" * 300_000 if method == "POST" else None)
+        assert (reply.status_code, int(reply.headers["retry-after"]) >= 1) == (503, True)
+        assert method == "HEAD" or reply.json()["error"]["type"] == "service_unavailable"
+    found.log.with_suffix(".log.go").touch()
+    until(lambda: found.notes("up"))
+    until(lambda: (reply := found.ask()).status_code == 200 and reply.text == "served")
+    until(lambda: found.notes("second"))
+    assert found.ask().status_code == 503
+
+
+def test_nobody_answers_once_the_server_was_told_to_end(start: Start) -> None:
+    found = start("beat(); note('ready'); time.sleep(600)")
+    until(lambda: found.notes("ready"))
+    found.process.send_signal(signal.SIGTERM)
+    found.end()
+    with pytest.raises(httpx.ConnectError):
+        found.ask()
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "server.cli", "serve", "--port", port]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, check=False, env={**os.environ, "REDRAFT_HOME": str(tmp_path)}
+        )
+    assert done.returncode != 0
+    assert f"cannot listen on 127.0.0.1, port {port}" in done.stderr
 
 
 def test_the_supervisor_imports_nothing_heavy() -> None:
