@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from redraft.errors import BadRequest, Forbidden, Overloaded, RedraftError, TooLarge, Unauthorized
 from redraft.types import Calibration, CriticState, Critique, LoopResult, Stage, Usage
 from server.adapters.series import AdapterSeries
 from server.admission import Admission
@@ -114,6 +115,9 @@ class Telemetry:
         )
         self._requests = Counter("redraft_requests", "Loops and critiques by how they ended.", ["route", "outcome"], registry=registry)
         self._failures = Counter("redraft_failures", "Requests that ended in a typed error.", ["route", "type"], registry=registry)
+        self._turned_away = Counter("redraft_turned_away", "Requests to any route that a guard refused.", ["type"], registry=registry)
+        for kind in (BadRequest, Unauthorized, Forbidden, TooLarge, Overloaded):
+            self._turned_away.labels(kind.type)
 
     def _name(self, model: str) -> str:
         """The label for a served model: bounded, however many revisions come and go."""
@@ -185,6 +189,10 @@ class Telemetry:
     def request(self, *, route: str, outcome: str) -> None:
         """`outcome` is `ok`, `refused` (the caller's doing), `failed` (ours or the engine's) or `cancelled` (the caller went away)."""
         self._requests.labels(route, outcome).inc()
+
+    def turned_away(self, error: RedraftError) -> None:
+        """A guard did not let a request in: no key, a wrong one, one over its limits, a strange host, too large a body."""
+        self._turned_away.labels(error.type).inc()
 
     def failure(self, *, route: str, kind: str) -> None:
         self._failures.labels(route, kind).inc()

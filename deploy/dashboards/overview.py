@@ -52,6 +52,12 @@ def build() -> Dashboard:
         ),
         lines("Errors by type", "What the typed errors were.", {"{{type}}": rate("redraft_failures_total", by=["type"])}, unit="reqps"),
         lines(
+            "Turned away",
+            "Requests to any route that never came in: no key or a wrong one, one over its limits, a strange host, too large a body.",
+            {"{{type}}": rate("redraft_turned_away_total", by=["type"])},
+            unit="reqps",
+        ),
+        lines(
             "Running and waiting",
             "Loops and critiques that hold a place, and those in the queue before them.",
             {"running": total(chosen("redraft_loops_running")), "waiting": total(chosen("redraft_loops_waiting"))},

@@ -394,3 +394,19 @@ def told(*pieces: bytes, kind: bytes = b"application/json", status: int = 200) -
 def test_tokens_of_a_reply(pieces: tuple[bytes, ...], more: dict[str, Any], tokens: int) -> None:
     with told(*pieces, **more) as counted:
         assert counted.tokens(reserved=100) == tokens
+
+
+async def test_who_is_turned_away_is_counted_by_type_alone(serve: Serve, file: Path) -> None:
+    reader = add(file, Scope.METRICS)
+    served = serve(Script(DRAFTS))
+    async with served.client() as client:
+        for number in range(5):
+            assert (await client.post("/solve", json=SOLVE, headers=bearer(f"junk{number}"))).status_code == 401
+            assert (await client.get(f"/nothing/{number}", headers=bearer(reader))).status_code == 403
+        text = (await client.get("/metrics", headers=bearer(reader))).text
+    counted = {line for line in text.splitlines() if line.startswith("redraft_turned_away_total")}
+    assert {
+        'redraft_turned_away_total{type="authentication_error"} 5.0',
+        'redraft_turned_away_total{type="permission_error"} 5.0',
+    } <= counted
+    assert len(counted) == 5
