@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,10 @@ def running(command: Sequence[str], *, health: str, log: Path, env: dict[str, st
 def _wait(process: subprocess.Popen[bytes], health: str, log: Path) -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
-        try:
+        with suppress(httpx.TransportError):
             if httpx.get(health, timeout=5, trust_env=False).status_code == httpx.codes.OK:
                 return
-        except httpx.TransportError:
-            time.sleep(0.25)
+        time.sleep(0.25)
     raise RuntimeError(f"the server did not come up, see {log}; it ends:\n{log.read_text(errors='replace')[-2000:]}")
 
 
