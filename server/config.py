@@ -196,6 +196,8 @@ class ServeSettings(BaseSettings):
     """Start the server again when its engine dies or hangs."""
     restarts: int = Field(5, ge=0)
     """So many times in a row."""
+    standin: bool = True
+    """503 at the port while a supervised server starts. Off where a balancer asks another server when a connection is refused."""
     loop: LoopDefaults = LoopDefaults()
     limits: Limits = Limits()
     guard: GuardSettings = GuardSettings()

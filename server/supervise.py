@@ -46,10 +46,10 @@ def _prctl(option: int, value: int) -> None:
 class Supervisor:
     """`say` is told, in one line each, what happens."""
 
-    def __init__(self, command: Sequence[str], patience: Patience, say: Callable[[str], None], *, address: tuple[str, int]) -> None:
-        """Opens `address`, (host, port). Raises OSError where that cannot be."""
+    def __init__(self, command: Sequence[str], patience: Patience, say: Callable[[str], None], *, address: tuple[str, int] | None) -> None:
+        """Opens `address`, (host, port), for the server and its stand-in; with None the server opens its own. Raises OSError."""
         self._command = list(command)
-        self._standin = standin.StandIn(*address, preexec=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        self._standin = None if address is None else standin.StandIn(*address, preexec=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
         self._patience = patience
         self._say = say
         self._child: subprocess.Popen[bytes] | None = None
@@ -65,7 +65,8 @@ class Supervisor:
         try:
             return self._keep_up()
         finally:
-            self._standin.close()
+            if self._standin is not None:
+                self._standin.close()
             for kind, handler in before.items():
                 signal.signal(kind, handler)
 
@@ -87,13 +88,17 @@ class Supervisor:
 
     def _live_through(self) -> int:
         """One server, from its start to the end of its last process."""
-        self._standin.begin()
+        self._answer(True)
         read, write = os.pipe()
+        given, passed = {beat.VARIABLE: str(write)}, [write]
+        if self._standin is not None:
+            given[standin.VARIABLE] = str(self._standin.fd)
+            passed.append(self._standin.fd)
         self._began = time.monotonic()
         child = self._child = subprocess.Popen(
             self._command,
-            env={**os.environ, beat.VARIABLE: str(write), standin.VARIABLE: str(self._standin.fd)},
-            pass_fds=[write, self._standin.fd],
+            env={**os.environ, **given},
+            pass_fds=passed,
             process_group=0,  # the terminal's Ctrl-C reaches us alone: the engine is not to stop before its server
             preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - no thread runs here
         )
@@ -103,8 +108,7 @@ class Supervisor:
                 child.send_signal(self._asked)
             self._watch(child, read)
             code = child.wait()
-            if not self._told():
-                self._standin.begin()
+            self._answer(not self._told())
         finally:
             self._end_group(child.pid)
             os.close(read)
@@ -118,7 +122,7 @@ class Supervisor:
                 silent += TICK_S
             elif os.read(beats, 4096):
                 silent, beating, self._came_up = 0.0, True, True
-                self._standin.end()
+                self._answer(False)
             else:
                 time.sleep(TICK_S)  # the pipe is closed: it ends
                 silent += TICK_S
@@ -126,6 +130,14 @@ class Supervisor:
                 self._say(f"the server has not been live for {silent:g} s: ending it")
                 self._signal_group(child.pid, signal.SIGKILL)
                 beating = False
+
+    def _answer(self, stand_in: bool) -> None:
+        if self._standin is None:
+            return
+        if stand_in:
+            self._standin.begin()
+        else:
+            self._standin.end()
 
     def _on_signal(self, kind: int, frame: FrameType | None) -> None:
         """Told to stop: so is the server, which drains. A second Ctrl-C ends everything at once."""

@@ -112,7 +112,7 @@ def _supervise(settings: ServeSettings) -> None:
     command = [sys.executable, "-P", "-m", "server.cli", "serve", "--no-supervise", *sys.argv[2:]]
     patience = Patience(restarts=settings.restarts)
     try:
-        supervisor = Supervisor(command, patience, _say, address=(settings.host, settings.port))
+        supervisor = Supervisor(command, patience, _say, address=(settings.host, settings.port) if settings.standin else None)
     except OSError as error:
         raise BadRequest(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}", param="port") from error
     raise typer.Exit(supervisor.run())

@@ -24,7 +24,7 @@ from server import supervise
 supervise.FIRST_WAIT_S, supervise.TICK_S, supervise.END_S = 0.01, 0.05, 0.5
 patience = supervise.Patience(restarts={restarts}, silence_s={silence_s})
 command = [sys.executable, "-S", "-c", {child!r}, {log!r}]
-sys.exit(supervise.Supervisor(command, patience, lambda line: print(line, flush=True), address=("127.0.0.1", {port})).run())
+sys.exit(supervise.Supervisor(command, patience, lambda line: print(line, flush=True), address={address!r}).run())
 """
 CHILD = """
 import os, signal, socket, subprocess, sys, time
@@ -49,11 +49,12 @@ note(f"start {os.getpid()}")
 
 
 class Supervised:
-    def __init__(self, folder: Path, child: str, *, restarts: int = 3, silence_s: float = 600) -> None:
+    def __init__(self, folder: Path, child: str, *, restarts: int = 3, silence_s: float = 600, standin: bool = True) -> None:
         self.log = folder / "child.log"
         self.log.touch()
         self.port = free_port()
-        script = SUPERVISOR.format(child=CHILD + child, log=str(self.log), restarts=restarts, silence_s=silence_s, port=self.port)
+        address = ("127.0.0.1", self.port) if standin else None
+        script = SUPERVISOR.format(child=CHILD + child, log=str(self.log), restarts=restarts, silence_s=silence_s, address=address)
         self.process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
     def notes(self, what: str) -> list[str]:
@@ -195,6 +196,14 @@ beat(); note('up'); answer(b'served', 1); open(sys.argv[1] + ".again", "w").clos
     until(lambda: (reply := found.ask()).status_code == 200 and reply.text == "served")
     until(lambda: found.notes("second"))
     assert found.ask().status_code == 503
+
+
+def test_without_a_stand_in_the_port_is_the_servers_own(start: Start) -> None:
+    found = start("note('listen ' + os.environ.get('REDRAFT_LISTEN_FD', 'none')); beat(); note('ready'); time.sleep(600)", standin=False)
+    until(lambda: found.notes("ready"))
+    assert found.notes("listen") == ["none"]
+    with pytest.raises(httpx.ConnectError):
+        found.ask()
 
 
 def test_nobody_answers_once_the_server_was_told_to_end(start: Start) -> None:
