@@ -3,16 +3,21 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from redraft.errors import EngineFailed
 from redraft.scripted import Reply
 from redraft.types import Stage
+from server.admission import Admission
 from server.config import CalibrationSetting, Limits
 from server.guard.auth import ApiKeys
 from server.keys.ring import Keyring
+from server.telemetry import Telemetry
 from tests.conftest import Script, stage_of, verdict
 from tests.server.conftest import Serve, Served
 
@@ -257,10 +262,13 @@ async def test_a_websocket_needs_a_key_too(tmp_path: Path) -> None:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    guard = ApiKeys(app, Keyring(["sesame"], tmp_path / "none"))
-    await guard({"type": "websocket", "path": "/v1/realtime", "headers": []}, None, send)  # type: ignore[arg-type]
-    await guard({"type": "websocket", "path": "/v1/realtime", "headers": [(b"authorization", b"Bearer sesame")]}, None, send)  # type: ignore[arg-type]
+    served = FastAPI()
+    served.state.redraft = SimpleNamespace(telemetry=Telemetry(Admission(running=1, waiting=1), registry := CollectorRegistry()))
+    guard, ask = ApiKeys(app, Keyring(["sesame"], tmp_path / "none")), {"type": "websocket", "path": "/v1/realtime", "app": served}
+    await guard({**ask, "headers": []}, None, send)  # type: ignore[arg-type]
+    await guard({**ask, "headers": [(b"authorization", b"Bearer sesame")]}, None, send)  # type: ignore[arg-type]
     assert sent == ["websocket.close", "let in"]
+    assert registry.get_sample_value("redraft_turned_away_total", {"type": "authentication_error"}) == 1
 
 
 async def test_a_loop_whose_client_left_is_counted(serve: Serve) -> None:

@@ -19,8 +19,9 @@ from benchmarks.servers import free_port
 from tests.test_architecture import HEAVY, ROOT
 
 SUPERVISOR = """
-import sys
+import signal, sys
 from server import supervise
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would all that it starts
 supervise.FIRST_WAIT_S, supervise.TICK_S, supervise.END_S = 0.01, 0.05, 0.5
 patience = supervise.Patience(restarts={restarts}, silence_s={silence_s})
 command = [sys.executable, "-S", "-c", {child!r}, {log!r}]
