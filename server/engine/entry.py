@@ -90,7 +90,7 @@ def _listen(args: argparse.Namespace) -> None:
     if listening is None:
         return
     if args.uds:
-        raise BadRequest("--uds needs --no-supervise: the supervisor listens on a port", param="uds")
+        raise BadRequest("--uds needs the setting `standin: false`: the supervisor listens on a port", param="uds")
     from vllm.entrypoints.launchers import launcher
 
     def opened(address: tuple[str, int], *, reuse_port: bool) -> socket.socket:
