@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -55,7 +56,11 @@ def verdict(p_correct: float, text: str = "step one is checked") -> Callable[[Ge
 
 
 class Script:
-    """A script by stage: drafts in order, from the first again when all are told, then whatever the critic and the reviser say."""
+    """A script by stage: drafts in order, from the first again when all are told, then whatever the critic and the reviser say.
+
+    The greedy draft is always the first one and the sampled ones are the others, whichever of the two requests comes first: over a socket
+    they race. A first draft that is drawn with others is greedy; one that is drawn alone is sampled: say `greedy=False` for those.
+    """
 
     def __init__(
         self,
@@ -63,17 +68,20 @@ class Script:
         *,
         critic: Callable[[Generation], list[Reply]] | None = None,
         reviser: Callable[[Generation], list[Reply]] | None = None,
+        greedy: bool = True,
     ) -> None:
         self.drafts = [Reply(d) if isinstance(d, str) else d for d in drafts]
         self.critic = critic or verdict(0.5)
         self.reviser = reviser or (lambda request: [Reply("no idea")])
-        self._told = 0
+        self._greedy = greedy
+        self._sampled = itertools.cycle(self.drafts[1:] if greedy and len(self.drafts) > 1 else self.drafts)
 
     def __call__(self, request: Generation) -> list[Reply]:
         match stage_of(request):
+            case Stage.SOLVE if self._greedy and request.temperature == 0.0:
+                return [self.drafts[0]] * request.n
             case Stage.SOLVE:
-                first, self._told = self._told, self._told + request.n
-                return [self.drafts[index % len(self.drafts)] for index in range(first, self._told)]
+                return list(itertools.islice(self._sampled, request.n))
             case Stage.CRITIQUE:
                 return self.critic(request)
             case Stage.REVISE:

@@ -206,7 +206,7 @@ async def test_a_revision_joins_and_never_overwrites() -> None:
     result = await solve(
         ScriptedEngine(Script(["= 4", "= 5", "= 4"], critic=verdict(0.1), reviser=lambda r: [Reply("mended = 6")])), calibration=SHARP
     )
-    assert [d.content for d in result.drafts] == ["= 4", "= 5", "= 4", "mended = 6", "mended = 6", "= 4", "= 5"]
+    assert [d.content for d in result.drafts] == ["= 4", "= 5", "= 4", "mended = 6", "mended = 6", "= 5", "= 4"]
     assert [(d.index, d.parent) for d in result.drafts if d.stage is Stage.REVISE] == [(3, 0), (4, 1)]
 
 
@@ -352,7 +352,7 @@ async def test_an_engine_that_fails_first_raises() -> None:
 
 async def test_a_failing_revision_is_a_warning() -> None:
     reviser = lambda request: [Reply("half", error=EngineFailed("gone"))]  # noqa: E731
-    result = await solve(ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1), reviser=reviser)), LoopOptions(drafts=2), SHARP)
+    result = await solve(ScriptedEngine(Script(["= 4", "= 5", "= 4"], critic=verdict(0.1), reviser=reviser)), LoopOptions(drafts=2), SHARP)
     assert len(result.warnings) == 2
     assert result.answer == "4"
 
@@ -369,7 +369,7 @@ async def test_max_tokens_is_hard(total: int) -> None:
 
 
 async def test_max_calls_is_hard() -> None:
-    engine = ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1)))
+    engine = ScriptedEngine(Script(["= 4", "= 5"], critic=verdict(0.1), greedy=False))
     result = await solve(engine, replace(PAIR, max_calls=1))
     assert (result.stop, result.answer, len(engine.requests)) == (Stop.MAX_CALLS, "4", 1)
 

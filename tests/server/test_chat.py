@@ -137,7 +137,7 @@ async def test_bad_loop_fields_and_models_are_typed(serve: Serve) -> None:
 
 
 async def test_other_models_pass_through_untouched(serve: Serve) -> None:
-    served = serve(Script(DRAFTS), engine_api_key="upstream-key")
+    served = serve(Script(DRAFTS, greedy=False), engine_api_key="upstream-key")
     async with client(served) as api:
         reply: Any = await api.chat.completions.create(model="scripted", messages=ASK, extra_body={"odd": [1, {"a": 2}]})
         assert reply.echo == {"model": "scripted", "messages": ASK, "odd": [1, {"a": 2}]}

@@ -120,7 +120,7 @@ async def test_a_key_has_a_form(serve: Serve, key: str) -> None:
 
 
 async def test_a_failure_is_not_kept(serve: Serve) -> None:
-    served = serve(Script([Reply("one", error=EngineFailed("gone")), *QUICK]))
+    served = serve(Script([Reply("one", error=EngineFailed("gone")), *QUICK], greedy=False))
     async with served.client(headers=KEY) as client:
         failed, again = await client.post("/solve", json=BODY), await client.post("/solve", json=BODY)
     assert (failed.status_code, again.status_code, again.json()["answer"]) == (502, 200, "4")
