@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,31 +17,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from redraft import calibration, prompts, records
+from redraft import calibration, records
 from redraft.calibration import Form, Judged, Report
 from redraft.errors import BadRequest, EngineUnavailable
 from redraft.remote import api_root
 from redraft.wire import error_of
 from server.commands import talk
+from server.commands.labelled import Row, contested, read
 
 JUDGED = "judged.jsonl"
 FORM = re.compile(r"(\d+)x(\d+)")
+CONTESTED, ALL = "contested", "all"
 MOST = 16
 """Critiques of one judgement; the server takes no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One response to judge."""
-
-    problem: str
-    response: str
-    correct: bool
-
-    def key(self, critic: str | None, form: Form) -> str:
-        """The hash of all that decides the critic's answer."""
-        asked = [self.problem, self.response, critic, form.max_tokens, *([form.critiques] if form.critiques > 1 else [])]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +54,20 @@ def calibrate(
         list[str] | None, typer.Option(help="NxT: N critiques of at most T tokens make a judgement. Repeated: the form that pays is kept.")
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Critiques at once.")] = 8,
+    every: Annotated[bool, typer.Option("--every", help="Judge every response, not only those to problems whose answers differ.")] = False,
 ) -> None:
     """Measure CRITIC: true and false positive rates at its best threshold, reliability, and whether its word pays.
 
-    Goes on where it was cut off. The responses must not be those the critic was trained on.
+    A loop asks its critic only where drafts disagree, and there the judging is harder: where DATA holds several responses to a problem, one
+    of each different answer is judged, of the problems that have several. Goes on where it was cut off. The responses must not be those the
+    critic was trained on.
     """
-    rows, forms = list(read(data)), _forms(form, max_tokens)
+    forms, rows = _forms(form, max_tokens), list(read(data))
+    given, disputed = len(rows), [] if every else contested(rows)
+    rows = disputed or rows
     if adapter is not None and not adapter.is_dir():
         raise BadRequest(f"--adapter {adapter}: no such folder", param="adapter")
-    asks = [Ask(row.key(critic, kind), row, kind) for kind in forms for row in rows]
+    asks = [Ask(_key(row, critic, kind), row, kind) for kind in forms for row in rows]
     done = asyncio.run(_judge_all(asks, critic=critic, server=server, concurrency=concurrency, log=out / JUDGED))
     try:
         reports = [_fit([(ask.row, done[ask.key]) for ask in asks if ask.form == kind], kind) for kind in forms]
@@ -83,11 +75,24 @@ def calibrate(
         raise BadRequest(f"{data}: {error}", param="data") from error
     report = calibration.choose(reports)
     name = next(iter(done.values()))["model"]
-    head = {"critic": name, "data_sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
+    about = {"judged": CONTESTED if disputed else ALL, "responses": given}
+    head = {"critic": name, "data_sha256": hashlib.sha256(data.read_bytes()).hexdigest(), **about}
     text = json.dumps({**head, **report.as_json(), "forms": [_row_of(one, report) for one in reports]}, indent=2) + "\n"
     for folder in (out, *([adapter] if adapter is not None else [])):
         records.write_atomic(folder / calibration.FILE, text)
+    if disputed:
+        note = f"judged: the {len(rows)} answers of the problems whose responses disagree, of {given} responses; --every judges all"
+        Console().print(note, highlight=False, soft_wrap=True)
+    elif not every:
+        note = f"judged: all {given} responses; no problem has responses that disagree, which is what a loop asks its critic about"
+        Console().print(note, highlight=False, soft_wrap=True)
     _show(name, report, reports, out)
+
+
+def _key(row: Row, critic: str | None, form: Form) -> str:
+    """The hash of all that decides the critic's answer."""
+    asked = [row.problem, row.response, critic, form.max_tokens, *([form.critiques] if form.critiques > 1 else [])]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 def _forms(texts: list[str] | None, max_tokens: int | None) -> list[Form]:
@@ -129,35 +134,6 @@ def _row_of(report: Report, chosen: Report) -> dict[str, Any]:
         "error": report.balanced_accuracy_error,
         "chosen": report is chosen,
     }
-
-
-def read(path: Path) -> Iterator[Row]:
-    """The rows of a file. Raises BadRequest that names file, line and field."""
-    if not path.is_file():
-        raise BadRequest(f"--data {path}: no such file", param="data")
-    for number, record in records.read(path):
-        where = f"{path}:{number}"
-        for field in ("problem", "response"):
-            if not isinstance(record.get(field), str) or not record[field]:
-                raise BadRequest(f"{where}: field `{field}`: expected text, found {record.get(field)!r}", param=field)
-        yield Row(record["problem"], record["response"], _truth(record, where))
-
-
-def _truth(record: dict[str, Any], where: str) -> bool:
-    if "correct" in record:
-        if not isinstance(record["correct"], bool):
-            raise BadRequest(f"{where}: field `correct`: expected true or false, found {record['correct']!r}", param="correct")
-        return bool(record["correct"])
-    if record.get("label") is not None:
-        if record["label"] not in (prompts.RIGHT, prompts.WRONG):
-            raise BadRequest(f"{where}: field `label`: expected right or wrong, found {record['label']!r}", param="label")
-        return bool(record["label"] == prompts.RIGHT)
-    gold = record.get("gold", record.get("answer"))
-    if gold is None:
-        raise BadRequest(f"{where}: expected one of the fields `correct`, `label` and `gold`", param="correct")
-    from evalsuite import checker
-
-    return checker.is_equal(str(gold), record["response"])
 
 
 def _known(log: Path) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from redraft import calibration
 from redraft.errors import BadRequest
 from redraft.scripted import Reply
 from server.commands import calibrate
+from server.commands.labelled import Row, contested, read
 from tests.conftest import Script, verdict
 from tests.server.conftest import Serve
 from tests.server.test_cli import redraft
@@ -77,6 +78,39 @@ def test_the_form_that_pays_is_measured_and_kept(serve: Serve, tmp_path: Path) -
     assert "kept" in done.stdout
 
 
+def row(problem: str, answer: str, *, correct: bool) -> Row:
+    return Row(problem, f"I get \\boxed{{{answer}}}", correct)
+
+
+def test_contested_is_what_a_loop_would_ask_about() -> None:
+    """One response of each answer, the commonest first, of the problems whose responses disagree; no more than a round's."""
+    agreed = [row("a", "1", correct=True), row("a", "1.0", correct=True)]
+    silent = [row("b", "2", correct=True), Row("b", "I do not know.", correct=False)]
+    split = [row("c", "3", correct=False), row("c", "4", correct=True), row("c", "8/2", correct=True)]
+    wide = [row("d", str(k), correct=k == 0) for k in range(6)]
+    assert contested([*agreed, *silent, *split, *wide]) == [split[1], split[0], *wide[:4]]
+    assert contested([*agreed, *silent]) == []
+
+
+def test_only_contested_responses_are_judged_unless_all_are_asked_for(serve: Serve, tmp_path: Path) -> None:
+    served = serve(Script([], critic=sees_errors))  # type: ignore[arg-type]
+    lonely = [
+        {**ROWS[0], "problem": f"{k}+1?", "response": f"{k} + 1 = {k + 1}, so \\boxed{{{k + 1}}}", "gold": str(k + 1)}
+        for k in range(20, 30)
+    ]
+    data, out = write(tmp_path / "rows.jsonl", [*ROWS, *lonely]), tmp_path / "out"
+    line = ("calibrate", "--data", str(data), "--critic", "critic", "--server", served.url, "--out", str(out))
+    done = redraft(*line)
+    assert done.returncode == 0, done.stderr
+    assert "the 12 answers of the problems whose responses disagree, of 22 responses" in done.stdout
+    found = json.loads((out / calibration.FILE).read_text())
+    assert (found["judged"], found["responses"], found["calibration"]["n"]) == ("contested", 22, 12)
+    done = redraft(*line, "--every")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((out / calibration.FILE).read_text())
+    assert (found["judged"], found["calibration"]["n"]) == ("all", 22)
+
+
 @pytest.mark.parametrize("form", ["3", "0x9", "17x9", "3x1", "axb", "-1x9"])
 def test_what_is_no_form_is_refused(tmp_path: Path, form: str) -> None:
     with pytest.raises(BadRequest, match=f"--form {form}: expected NxT"):
@@ -95,7 +129,7 @@ def test_what_is_no_form_is_refused(tmp_path: Path, form: str) -> None:
 def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, object], says: str) -> None:
     path = write(tmp_path / "rows.jsonl", [{"problem": "p", "response": "r", "label": "right"}, row])
     with pytest.raises(BadRequest, match=says):
-        list(calibrate.read(path))
+        list(read(path))
 
 
 def test_rows_of_one_kind_cannot_measure(serve: Serve, tmp_path: Path) -> None:
