@@ -147,6 +147,8 @@ class AdapterSettings(BaseModel):
 
     roots: list[Path] = []
     """Folders that adapters may come from, besides `adapters-in` in REDRAFT_HOME. Absolute paths."""
+    hub: list[str] = []
+    """Repositories of the Hugging Face hub that adapters may come from, each at a pinned commit: `OWNER/NAME`, or `OWNER/*`."""
     file: Path | None = None
     """A file that declares which adapters are served; they follow it."""
     reconcile_s: float = Field(3.0, gt=0)

@@ -22,6 +22,7 @@ from redraft.errors import BadRequest
 from server.adapters import peft, tensors
 from server.adapters.base import Base
 from server.adapters.errors import Check, Refused, StateFailed
+from server.adapters.hub import PLAIN, PREFIX, Hub
 from server.adapters.peft import PeftConfig
 from server.adapters.store import CONFIG, MANIFEST, WEIGHTS, Store, content_sha256
 from server.adapters.tensors import Tensor
@@ -31,8 +32,6 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 MAX_MANIFEST = 16 << 20
 BLOCK = 1 << 20
-PLAIN = "plain"
-"""The folder in an activated adapter's that may hold a plain one, for engines that cannot serve the activated."""
 OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Failures of a copy that are not the source's fault."""
 
@@ -65,13 +64,16 @@ class Admitted:
 class Gate:
     """Admits adapters for one base model into one store."""
 
-    def __init__(self, base: Base, store: Store, rules: Rules) -> None:
+    def __init__(self, base: Base, store: Store, rules: Rules, hub: Hub) -> None:
         self.base = base
         self.store = store
         self._rules = rules
+        self._hub = hub
 
     def locate(self, source: str) -> Path:
-        """The folder that `source` names, links resolved. Raises Refused unless it lies within a root."""
+        """The folder that `source` names, links resolved; one of the hub is fetched. Raises Refused unless it lies within a root."""
+        if source.startswith(PREFIX):
+            return self._hub.fetch(source)
         asked = Path(source)
         if "\0" in source or not source.strip():
             raise Refused(Check.CONTAINMENT, "the source must be the path of a folder")
@@ -85,10 +87,12 @@ class Gate:
         return found
 
     def _contains(self, real: Path) -> bool:
-        return any(real.is_relative_to(_real(root)) for root in self._rules.roots)
+        return any(real.is_relative_to(_real(root)) for root in (self._hub.folder, *self._rules.roots))
 
     def signature(self, source: str) -> tuple[object, ...] | None:
-        """Changes when the source's files do; None when they cannot be read. Cheap: no file is opened."""
+        """Changes when the source's files do; None when they cannot be read. Cheap: no file is opened, and a commit never changes."""
+        if source.startswith(PREFIX):
+            return (source,)
         try:
             folder = self.locate(source)
             stats = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]

@@ -12,6 +12,7 @@ from redraft.home import home
 from server.adapters.admission import Gate, Rules
 from server.adapters.base import Base
 from server.adapters.declared import Problem, Reconciler
+from server.adapters.hub import Hub
 from server.adapters.ledger import Ledger
 from server.adapters.registry import Observer, Registry
 from server.adapters.slots import AdapterHost, Slots
@@ -20,6 +21,8 @@ from server.config import AdapterSettings
 
 INBOX = "adapters-in"
 """The folder in REDRAFT_HOME that adapters may always come from."""
+HUB = "hub"
+"""Beside our copies: what was fetched from the hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ def build(settings: AdapterSettings, host: AdapterHost, base: Base, observer: Ob
     inbox.mkdir(parents=True, exist_ok=True)
     roots = (inbox, *(path.expanduser() for path in settings.roots))
     store = Store(root)
-    gate = Gate(base, store, Rules(roots, settings.max_bytes, settings.require_manifest))
+    hub = Hub(root / HUB, allowed=settings.hub, max_bytes=settings.max_bytes)
+    gate = Gate(base, store, Rules(roots, settings.max_bytes, settings.require_manifest), hub)
     ledger = Ledger(state_file(root, model, port))
     registry = Registry(Slots(host, store, wait_s=settings.wait_s), gate, ledger, observer)
     store.sweep(unused_s=settings.keep_days * DAY_S)

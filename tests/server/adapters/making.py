@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from redraft.home import sha256
 from server.adapters.admission import Gate, Rules
 from server.adapters.base import Base, digest
 from server.adapters.errors import Check, Refused
+from server.adapters.hub import Hub
 from server.adapters.ledger import Ledger
 from server.adapters.registry import Observer, Registry
 from server.adapters.slots import Slots
@@ -142,10 +143,12 @@ class Home:
         require_manifest: bool = False,
         config: Any = None,
         no_activation: str | None = None,
+        hub: Sequence[str] = (),
     ) -> Gate:
         folder = self.root / "base"
         base = Base(["tiny", "static"], config or MODEL, max_rank=max_rank, folder=folder, no_activation=no_activation)
-        return Gate(base, self.store, Rules((self.inbox,), max_bytes, require_manifest))
+        fetched = Hub(self.root / "hub", allowed=hub, max_bytes=max_bytes)
+        return Gate(base, self.store, Rules((self.inbox,), max_bytes, require_manifest), fetched)
 
     def registry(self, host: ScriptedHost, *, wait_s: float = 5.0, observer: Observer | None = None, **rules: Any) -> Registry:
         self.store = Store(self.root / "store")
