@@ -24,7 +24,9 @@ from trainer.inject import inject
 from trainer.rows import read
 from trainer.select import select
 from trainer.solutions import solutions
+from trainer.teacher import Approach
 from trainer.verify import verify
+from trainer.wordings import Wording
 
 GOLD, NOISY, CFT, ANCHOR = "sft_gold", "sft_noisy", "cft", "cft_anchor"
 ARMS = (GOLD, NOISY, CFT, ANCHOR)
@@ -49,6 +51,8 @@ class Plan:
     test_problems: int
     critique_tokens: int
     answer_tokens: int
+    approach: str
+    wording: str
     responses: str | None
 
     @property
@@ -68,7 +72,8 @@ def make_data(plan: Plan, seed: int, folder: Path, tests: Sequence[Path], consol
         given = Path(plan.responses)
         answered = (row for _, row in records.read(given) if row.get("solution"))
         write(gold, unique({"problem": row["problem"], "solution": row["solution"]} for row in answered))
-    critique(given, made, checker, seed=seed, samples=1, console=console)
+    approach, wording = Approach(plan.approach), Wording(plan.wording)
+    critique(given, made, checker, seed=seed, samples=1, approach=approach, wording=wording, console=console)
     verify(made, kept, checker, test_sets=tests if plan.responses else [], console=console)
     select(kept, critiques, right=0.5, limit=None, seed=seed)
     write(noisy, ({"problem": row["problem"], "solution": row["response"]} for _, row in records.read(critiques)))

@@ -41,6 +41,8 @@ from trainer.evaluate import judge, made_responses
 from trainer.fit import fit
 from trainer.local import LocalModel
 from trainer.origin import sha256
+from trainer.teacher import Approach
+from trainer.wordings import Wording
 
 BASE = "base"
 TEST_SEED = 0
@@ -249,6 +251,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--test-problems", type=int, default=40, help="of each kind; two responses of each are judged")
     parser.add_argument("--critique-tokens", type=int, default=160)
     parser.add_argument("--answer-tokens", type=int, default=160)
+    parser.add_argument("--approach", default=Approach.STEPWISE.value, choices=list(Approach), help="the symbolic teacher's")
+    parser.add_argument("--wording", default=Wording.VARIED.value, choices=list(Wording), help="the symbolic teacher's")
     parser.add_argument("--responses", help="labelled responses with golds (trainer sample) instead of injected errors")
     parser.add_argument("--work", type=Path, default=Path("runs/cft_vs_sft"), help="what is done lies here; the same command goes on")
     parser.add_argument("--name", default="cft_vs_sft", help="of the result's file")

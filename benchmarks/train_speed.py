@@ -1,11 +1,12 @@
 """`trainer fit` beside TRL's SFTTrainer with its defaults: tokens per second, loss by step, peak memory.
 
-    python -m benchmarks.train_speed [--steps 50] [--repeats 3] [--batch 8] [--model SmolLM2-135M-Instruct]
+    python -m benchmarks.train_speed [--steps 50] [--repeats 3] [--batch 8] [--model SmolLM2-135M-Instruct] [--work DIR]
 
 All train the same LoRA (r=16, all linear layers) on the same tokens and masks in the same batches, from the same seed, with the same
 optimizer settings, each in a process of its own, in turn. TRL keeps its defaults for all that decides speed: precision (autocast to
 bfloat16), gradient checkpointing, padding, attention, its fused head. `trl-float32` is the same but for the precision: where ours computes
-in float32, the losses are to be compared with it. Speed is that of all steps but the first, in tokens that are no padding.
+in float32, the losses are to be compared with it. Speed is that of all steps but the first, in tokens that are no padding. With `--work`
+it goes on where it was cut off.
 """
 
 from __future__ import annotations
@@ -134,8 +135,11 @@ def trl_trainer(job: Job, order: list[int], precision: dict[str, bool]) -> Any:
     )
 
 
-def in_a_process(side: str, given: argparse.Namespace, data: Path) -> dict[str, Any]:
-    result = data.with_name(f"{side}.json")
+def in_a_process(side: str, given: argparse.Namespace, data: Path, repeat: int) -> dict[str, Any]:
+    result = data.with_name(f"{side}-{repeat}.json")
+    if result.is_file():
+        had: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return had
     job = {"side": side, "model": given.model, "steps": given.steps, "batch": given.batch, "data": data, "result": result}
     command = [sys.executable, "-m", "benchmarks.train_speed", *(f"--{name}={value}" for name, value in job.items())]
     env = {**os.environ, "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -170,12 +174,23 @@ def _apart(some: list[float], others: list[float]) -> dict[str, float]:
     return {"largest": max(apart), "mean": statistics.mean(apart)}
 
 
+def settled(given: argparse.Namespace, work: Path) -> None:
+    """The folder belongs to one measurement: figures of two are never mixed. More repeats may come later."""
+    mine = json.dumps({"model": Path(given.model).name, "steps": given.steps, "batch": given.batch, "machine": hardware()})
+    work.mkdir(parents=True, exist_ok=True)
+    place = work / "plan.json"
+    if place.is_file() and place.read_text(encoding="utf-8") != mine:
+        raise SystemExit(f"{place} is another measurement's; choose another --work")
+    place.write_text(mine, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--model", default=home.DEFAULT_MODEL)
+    parser.add_argument("--work", type=Path, help="what was measured lies here; the same command goes on")
     for name in ("--side", "--data", "--result"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -185,12 +200,14 @@ def main() -> None:
         Path(given.result).write_text(json.dumps(found), encoding="utf-8")
         return
     runs: list[dict[str, dict[str, Any]]] = []
-    with tempfile.TemporaryDirectory(prefix="redraft-speed-") as work:
-        data = Path(work, "rows.jsonl")
+    with tempfile.TemporaryDirectory(prefix="redraft-speed-") as temporary:
+        work = given.work or Path(temporary)
+        settled(given, work)
+        data = work / "rows.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in rows(2 * given.batch * (given.steps + 2))), encoding="utf-8")
         for repeat in range(given.repeats):
             sides = SIDES if repeat % 2 == 0 else SIDES[::-1]
-            runs.append({side: in_a_process(side, given, data) for side in sides})
+            runs.append({side: in_a_process(side, given, data, repeat) for side in sides})
             print(f"repeat {repeat + 1}: " + ", ".join(f"{side} {speed(runs[-1][side]):.0f} tokens/s" for side in SIDES), flush=True)
     result = {
         "model": Path(given.model).name,

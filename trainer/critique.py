@@ -18,19 +18,27 @@ from trainer.origin import digest
 from trainer.responses import Failed, Response, read
 from trainer.runs import claim_output, done
 from trainer.tables import Place
-from trainer.teacher import NAME, VERSION, CannotJudge, SymbolicTeacher
+from trainer.teacher import NAME, VERSION, Approach, CannotJudge, SymbolicTeacher
 from trainer.wordings import Wording
 
 CRITIQUE, CANNOT_JUDGE = "critique", "cannot_judge"
 
 
 def critique(
-    source: Place, output: Path, checker: Checker, *, seed: int, samples: int, wording: Wording = Wording.VARIED, console: Console
+    source: Place,
+    output: Path,
+    checker: Checker,
+    *,
+    seed: int,
+    samples: int,
+    wording: Wording = Wording.VARIED,
+    approach: Approach = Approach.STEPWISE,
+    console: Console,
 ) -> Counter[str]:
     """Write `samples` critiques of every response; goes on where an earlier run of the same was cut off. Counts the outcomes."""
-    claim_output(output, digest(["critique", NAME, VERSION, seed, samples, wording.value, tables.identity(source)]))
+    claim_output(output, digest(["critique", NAME, VERSION, seed, samples, wording.value, approach.value, tables.identity(source)]))
     written = done([output])
-    teacher = SymbolicTeacher(checker, seed, wording.wordings)
+    teacher = SymbolicTeacher(checker, seed, wording.wordings, approach)
     with records.Log(output) as log:
         for response in track(read(source), "critiques", console=console, transient=True):
             for record in _of(teacher, response, samples):

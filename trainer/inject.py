@@ -1,14 +1,16 @@
-"""The `inject` stage: right responses in; out come they, and beside them the same with one step made wrong and carried through.
+"""The `inject` stage: right responses in; out come they, and beside each the same with one step made wrong and carried through.
 
-For data where a model's own errors are too few. Only a step whose result is a plain number is touched, and the answer must change.
+For data where a model's own errors are too few. Several wrong twins of a response differ in what is wrong. Only a step whose result is
+a plain number is touched, and the answer must change.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,19 +33,19 @@ from trainer.tables import Place
 WHOLE = re.compile(r"(?<![\w.,\\])\d+(?![\w.]*\d)(?!\w)")
 
 
-def inject(source: Place, output: Path, checker: Checker, *, seed: int, console: Console) -> Counter[str]:
-    """Write every response, and after each right one a wrong twin if one can be made. Counts the labels."""
-    claim_output(output, digest(["inject", seed, tables.identity(source)]))
+def inject(source: Place, output: Path, checker: Checker, *, seed: int, twins: int = 1, console: Console) -> Counter[str]:
+    """Write every response, and after each right one as many wrong twins as can be made, at most `twins`. Counts the labels."""
+    claim_output(output, digest(["inject", seed, twins, tables.identity(source)]))
     written = done([output])
     with records.Log(output) as log:
         for response in track(read(source), "injecting", console=console, transient=True):
-            for record in _with_twin(response, checker, seed):
+            for record in _with_twins(response, checker, seed, twins):
                 if record["id"] not in written:
                     log.append(record)
     return Counter(record.get("label", "failed") for _, record in records.read(output))
 
 
-def _with_twin(response: Response | Failed, checker: Checker, seed: int) -> Iterator[dict[str, Any]]:
+def _with_twins(response: Response | Failed, checker: Checker, seed: int, most: int) -> Iterator[dict[str, Any]]:
     if isinstance(response, Failed):
         yield {"id": response.id, "error": response.reason}
         return
@@ -53,10 +55,20 @@ def _with_twin(response: Response | Failed, checker: Checker, seed: int) -> Iter
     common = {"problem": response.problem, "gold": response.gold, "solution": response.solution}
     yield {"id": response.id, **common, "response": response.response, "label": said}
     if said == RIGHT:
-        twins = corruptions(response.response, random.Random(f"{seed}:{response.id}"))
-        twin = next((twin for twin in twins if label(checker, response.gold, twin) == WRONG), None)
-        if twin is not None:
-            yield {"id": f"{response.id}/injected", **common, "response": twin, "label": WRONG, "injected": True}
+        chance, gold = random.Random(f"{seed}:{response.id}"), response.gold
+        tries = _different(twin for _ in range(most) for twin in corruptions(response.response, chance))
+        wrong = (twin for twin in tries if label(checker, gold, twin) == WRONG)
+        for number, twin in enumerate(itertools.islice(wrong, most)):
+            identity = f"{response.id}/injected" + (f"/{number}" if number else "")
+            yield {"id": identity, **common, "response": twin, "label": WRONG, "injected": True}
+
+
+def _different(texts: Iterable[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for text in texts:
+        if text not in seen:
+            seen.add(text)
+            yield text
 
 
 def corruptions(text: str, chance: random.Random) -> Iterator[str]:

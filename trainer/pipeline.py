@@ -25,7 +25,7 @@ from redraft import records
 from trainer.artifact import MANIFEST
 from trainer.config import FitConfig
 from trainer.errors import BadRun
-from trainer.origin import NOT_TRAINING, digest, sha256
+from trainer.origin import NOT_TRAINING, base_identity, digest, sha256
 from trainer.plan import COMMANDS, EVALUATE, FIT, PUBLISH, Plan, Step
 
 MARKS = "stages"
@@ -180,7 +180,13 @@ def _without(value: Any, files: set[str]) -> Any:
 def _identity(step: Step) -> str:
     adapter = step.files.get("adapter")
     worn = None if adapter is None else _content(Path(adapter))
-    return digest([_settings(step), [sha256(path) for path in step.inputs], worn])
+    return digest([_settings(step), [sha256(path) for path in step.inputs], worn, *_base(step)])
+
+
+def _base(step: Step) -> list[dict[str, str]]:
+    """What lies in the folder that a fit trains on. A model that is named by an id is told by that name."""
+    folder = Path(getattr(step.settings, "model", "")) if step.name == FIT else None
+    return [base_identity(str(folder), folder)] if folder is not None and (folder / "config.json").is_file() else []
 
 
 def _content(adapter: Path) -> str | None:

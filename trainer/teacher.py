@@ -1,7 +1,8 @@
 """The symbolic teacher: critiques without a model. It words what `trainer.judge` found, in ways that vary with a seed.
 
-Each step that can be checked is computed, then compared with the solution's, up to the first false one; then comes the right derivation.
-A false step is never repeated as if it were true: every equation in a critique holds.
+Stepwise, each step that can be checked is computed, then compared with the solution's, up to the first false one; then comes the right
+derivation. Or the problem is solved first, then the answers are compared, and then the first false step is named: a model that learns
+this judges about as well as it solves. A false step is never repeated as if it were true: every equation in a critique holds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from redraft.prompts import RIGHT, WRONG
 from trainer.checking import Checker
@@ -20,6 +22,15 @@ from trainer.wordings import VARIED, Phrases, Wordings
 NAME, VERSION = "symbolic", 1
 """The version is raised whenever the same response would get another critique."""
 NUMBER = re.compile(r"-?[\d.,]+(?:/\d+)?")
+
+
+class Approach(StrEnum):
+    """How the teacher comes to its conclusion."""
+
+    STEPWISE = "stepwise"
+    """Each step is judged, up to the first false one."""
+    SOLVE_FIRST = "solve-first"
+    """The problem is solved without a look at the response, then the answers are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +51,11 @@ class CannotJudge:
 class SymbolicTeacher:
     """Judges with exact arithmetic; answers are extracted by `checker`, as everywhere else."""
 
-    def __init__(self, checker: Checker, seed: int, wordings: Wordings = VARIED) -> None:
+    def __init__(self, checker: Checker, seed: int, wordings: Wordings = VARIED, approach: Approach = Approach.STEPWISE) -> None:
         self.checker = checker
         self.seed = seed
         self.wordings = wordings
+        self.approach = approach
 
     def critique(self, problem: str, response: str, key: Key, sample: int = 0) -> Critique | CannotJudge:
         """One critique; `sample` chooses among its wordings."""
@@ -51,7 +63,13 @@ class SymbolicTeacher:
         if judgement.finding is Finding.CANNOT_JUDGE:
             return CannotJudge(judgement.reason)
         say = _Sayer(random.Random(f"{VERSION}:{self.seed}:{sample}:{problem}\n{response}"), self.wordings)
-        lines = [say(say.words.openings), *_steps(judgement.steps, say), *ENDINGS[judgement.finding](judgement, say)]
+        if self.approach is Approach.SOLVE_FIRST:
+            own = _own_solution(judgement)
+            if not own:
+                return CannotJudge("the problem cannot be solved without the response's steps")
+            lines = _solved_first(judgement, own, say)
+        else:
+            lines = [say(say.words.openings), *_steps(judgement.steps, say), *ENDINGS[judgement.finding](judgement, say)]
         conclusion = RIGHT if judgement.finding is Finding.SOUND else WRONG
         return Critique("\n".join(line for line in lines if line), conclusion, judgement.finding, judgement.answer)
 
@@ -85,6 +103,32 @@ def _step(step: Equation, say: _Sayer) -> str:
     return say(say.words.computed, left=step.left, true=true) + say(
         say.words.agrees if step.truth is Truth.HOLDS else say.words.differs, said=step.right
     )
+
+
+def _own_solution(judgement: Judgement) -> list[str]:
+    """True equations that lead to the answer: the response's own while they hold, then the derivation. Empty where there is no answer."""
+    if judgement.answer is None:
+        return []
+    ahead = [] if judgement.finding is Finding.ASTRAY else [step.text for step in judgement.steps if step.truth is Truth.HOLDS]
+    derived = {"".join(text.split()) for text in judgement.derivation}
+    return [*(text for text in ahead if "".join(text.split()) not in derived), *judgement.derivation]
+
+
+def _solved_first(judgement: Judgement, own: list[str], say: _Sayer) -> list[str]:
+    compared = say.words.same if judgement.finding is Finding.SOUND else say.words.other
+    lines = [
+        f"{say(say.words.solving)} {', '.join(own)}.",
+        say(say.words.answer, answer=judgement.answer or ""),
+        say(compared, given=judgement.given or "none"),
+    ]
+    return lines if judgement.finding is not Finding.FALSE_STEP else [*lines, _located(judgement.steps[-1], say)]
+
+
+def _located(step: Equation, say: _Sayer) -> str:
+    """The first false step, beside what it should have been."""
+    if step.value is None or not step.work:
+        return _step(step, say)
+    return say(say.words.located, left=step.left, true=step.work[-1].rpartition("= ")[2], said=step.right)
 
 
 def _sound(judgement: Judgement, say: _Sayer) -> list[str]:

@@ -30,6 +30,14 @@ class Wordings:
     lost: Phrases
     astray: Phrases
     unanswered: Phrases
+    solving: Phrases
+    """Before the problem is solved, ahead of any look at the response."""
+    same: Phrases
+    """After that solution's answer, where the response gives it too."""
+    other: Phrases
+    """And where it does not."""
+    located: Phrases
+    """The first false step, once the answers were compared."""
     numbered: bool
     """Whether some critiques number their steps."""
 
@@ -104,6 +112,25 @@ VARIED = Wordings(
         "The answer that follows from it cannot be right.",
         "What follows from it is wrong too.",
     ),
+    solving=(
+        "Solved from the problem alone:",
+        "I solve it first:",
+        "My own steps:",
+    ),
+    same=(
+        "The solution gives {given}: the same.",
+        "The solution's {given} agrees with it.",
+        "The solution has {given} as well.",
+    ),
+    other=(
+        "The solution gives {given}: something else.",
+        "The solution's {given} is not that.",
+        "The solution has {given} instead.",
+    ),
+    located=(
+        "The first error: {left} = {true}, not {said}.",
+        "It goes wrong where {left} = {true} and the solution has {said}.",
+    ),
     numbered=True,
 )
 PLAIN = Wordings(
@@ -120,6 +147,10 @@ PLAIN = Wordings(
     lost=("The steps reach \\boxed{{{answer}}}, the solution gives {given}.",),
     astray=("These steps do not answer the question.",),
     unanswered=("What follows is wrong too.",),
+    solving=("Solved anew:",),
+    same=("Solution {given}: same.",),
+    other=("Solution {given}: different.",),
+    located=("First error: {left} = {true}, solution {said}.",),
     numbered=False,
 )
 """One way to say each thing, and nothing else: a small model spends what it can learn on the arithmetic and the comparison."""

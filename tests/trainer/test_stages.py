@@ -16,6 +16,7 @@ from rich.console import Console
 from evalsuite.tasks import Problem, Task
 from redraft.engine import Generation
 from redraft.errors import BadRequest, EngineTimeout, EngineUnavailable, Overloaded
+from redraft.prompts import WRONG
 from redraft.scripted import Reply, ScriptedEngine
 from trainer.critique import critique
 from trainer.errors import BadRow, BadRun
@@ -219,6 +220,17 @@ def test_injected_twins_are_wrong_by_their_own_steps(jsonl: Jsonl, tmp_path: Pat
     for row in rows_of(tmp_path / "out.jsonl"):
         if row.get("injected"):
             assert checker.extract(row["response"]) != row["gold"]
+
+
+def test_several_twins_differ_in_what_is_wrong(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    counts = inject(responses(jsonl), tmp_path / "out.jsonl", checker, seed=0, twins=3, console=quiet)
+    rows = [row for row in rows_of(tmp_path / "out.jsonl") if row.get("injected")]
+    assert counts[WRONG] == len(rows) == len({row["id"] for row in rows}) == 36
+    assert len({(row["problem"], row["response"]) for row in rows}) == 36
+    assert all(checker.extract(row["response"]) != row["gold"] for row in rows)
+    one = inject(responses(jsonl), tmp_path / "one.jsonl", checker, seed=0, console=quiet)
+    assert one[WRONG] == 12
+    assert [row for row in rows_of(tmp_path / "one.jsonl") if row.get("injected")] == [row for row in rows if "injected/" not in row["id"]]
 
 
 def test_inject_needs_a_gold(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:

@@ -14,7 +14,7 @@ from trainer.equations import Truth, find
 from trainer.inject import corruptions
 from trainer.judge import Finding, Judgement, Key, judge
 from trainer.problems import solve
-from trainer.teacher import CannotJudge, Critique, SymbolicTeacher
+from trainer.teacher import Approach, CannotJudge, Critique, SymbolicTeacher
 from trainer.wordings import Wording
 
 from .conftest import BoxChecker
@@ -90,8 +90,9 @@ def many() -> list[tuple[str, str, Key, str]]:
     return cases
 
 
-def test_every_conclusion_is_right_and_every_equation_asserted_holds(many: list[tuple[str, str, Key, str]]) -> None:
-    teacher = SymbolicTeacher(BoxChecker(), seed=5)
+@pytest.mark.parametrize("approach", list(Approach))
+def test_every_conclusion_is_right_and_every_equation_asserted_holds(many: list[tuple[str, str, Key, str]], approach: Approach) -> None:
+    teacher = SymbolicTeacher(BoxChecker(), seed=5, approach=approach)
     given = [(teacher.critique(problem, response, key), label, problem, key) for problem, response, key, label in many]
     critiques = [(one, label, problem, key) for one, label, problem, key in given if isinstance(one, Critique)]
     assert len(many) > 220
@@ -103,6 +104,53 @@ def test_every_conclusion_is_right_and_every_equation_asserted_holds(many: list[
         asserted = find(critique.body, solved.known if solved else None)
         assert asserted
         assert not [equation.text for equation in asserted if equation.truth is Truth.FALSE]
+
+
+@pytest.mark.parametrize(
+    ("problem", "response", "key", "body"),
+    [
+        (
+            CHAIN,
+            "4 + 3 = 7\n7 - 2 = 6\n6 + 10 = 16. \\boxed{16}",
+            Key(),
+            "Solved anew: 4 + 3 = 7, 7 - 2 = 5, 5 + 10 = 15.\nThe answer is \\boxed{15}.\nSolution 16: different."
+            "\nFirst error: 7 - 2 = 5, solution 6.",
+        ),
+        (BOXES, f"{STEPS} \\boxed{{7}}", Key("7"), "Solved anew: 3 * 4 = 12, 12 - 5 = 7.\nThe answer is \\boxed{7}.\nSolution 7: same."),
+        (
+            BOXES,
+            "3 * 4 = 12. 12 - 5 = 8. \\boxed{8}",
+            Key("7"),
+            "Solved anew: 3 * 4 = 12, 12 - 5 = 7.\nThe answer is \\boxed{7}.\nSolution 8: different.\nFirst error: 12 - 5 = 7, solution 8.",
+        ),
+        (BOXES, "3 + 4 = 7. \\boxed{7}", Key("7", STEPS), "Solved anew: 3 + 4 = 7.\nThe answer is \\boxed{7}.\nSolution 7: same."),
+        (
+            BOXES,
+            "3 + 5 = 8. \\boxed{8}",
+            Key("7", STEPS),
+            "Solved anew: 3 * 4 = 12, 12 - 5 = 7.\nThe answer is \\boxed{7}.\nSolution 8: different.",
+        ),
+        (
+            BOXES,
+            f"{STEPS} \\boxed{{9}}",
+            Key("7"),
+            "Solved anew: 3 * 4 = 12, 12 - 5 = 7.\nThe answer is \\boxed{7}.\nSolution 9: different.",
+        ),
+    ],
+)
+def test_solved_first_and_compared_after(problem: str, response: str, key: Key, body: str) -> None:
+    found = SymbolicTeacher(BoxChecker(), 0, Wording.PLAIN.wordings, Approach.SOLVE_FIRST).critique(problem, response, key)
+    assert isinstance(found, Critique)
+    assert found.body == body
+
+
+def test_what_cannot_be_solved_is_not_critiqued_by_solving() -> None:
+    response, key = "3 * 4 = 11. So there are six apples. \\boxed{6}", Key("7")
+    stepwise = SymbolicTeacher(BoxChecker(), 0).critique(BOXES, response, key)
+    assert isinstance(stepwise, Critique)
+    assert stepwise.answer is None
+    found = SymbolicTeacher(BoxChecker(), 0, approach=Approach.SOLVE_FIRST).critique(BOXES, response, key)
+    assert found == CannotJudge("the problem cannot be solved without the response's steps")
 
 
 def test_the_wording_varies_with_the_seed_and_is_fixed_by_it() -> None:
@@ -139,7 +187,7 @@ def test_both_wordings_fill_every_occasion(wording: Wording) -> None:
     for each in dataclasses.fields(wording.wordings):
         phrases = getattr(wording.wordings, each.name)
         if each.name != "numbered":
-            assert [phrase.format(**given, **({"given": "3"} if each.name == "lost" else {})) for phrase in phrases]
+            assert [phrase.format(**given, **({"given": "3"} if each.name in {"lost", "same", "other"} else {})) for phrase in phrases]
 
 
 def test_a_response_without_steps_is_worded_alike_until_its_verdict() -> None:

@@ -16,6 +16,7 @@ from redraft import home, records
 from trainer.asking import Form
 from trainer.commands.options import AllowFailed, Output, Seed, Source, complete, tell
 from trainer.errors import BadConfig
+from trainer.teacher import Approach
 from trainer.wordings import Wording
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def critique(
     seed: Seed = 0,
     samples: Annotated[int, typer.Option(min=1, help="Critiques per response.")] = 1,
     wording: Annotated[Wording, typer.Option(help="How the symbolic teacher words what it found.")] = Wording.VARIED,
+    approach: Annotated[
+        Approach, typer.Option(help="What the symbolic teacher does first: judge each step, or solve the problem.")
+    ] = Approach.STEPWISE,
     teacher_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint; without it the symbolic teacher judges.")] = None,
     teacher_model: Annotated[str | None, typer.Option(help="The model to ask there.")] = None,
     api_key_env: Annotated[str | None, typer.Option(metavar="VAR", help="The environment variable that holds the endpoint's key.")] = None,
@@ -63,7 +67,8 @@ def critique(
         from trainer.checking import MathChecker
         from trainer.critique import critique as run
 
-        tell(console, run(rows, output, MathChecker(), seed=seed, samples=samples, wording=wording, console=console), output)
+        counts = run(rows, output, MathChecker(), seed=seed, samples=samples, wording=wording, approach=approach, console=console)
+        tell(console, counts, output)
         return
 
     from trainer.consult import consult

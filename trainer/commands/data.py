@@ -91,14 +91,19 @@ def solutions(task: Task, output: Output, limit: Limit = None) -> None:
     tell(Console(stderr=True), run(tasks.load(task, limit=limit), output), output)
 
 
-def inject(source: Source, output: Output, seed: Seed = 0) -> None:
-    """Put beside each right response a wrong twin: one step made false, and carried through."""
+def inject(
+    source: Source,
+    output: Output,
+    seed: Seed = 0,
+    twins: Annotated[int, typer.Option(min=1, help="Wrong twins of a right response, at most: each has another step or slip.")] = 1,
+) -> None:
+    """Put beside each right response wrong twins: one step made false, and carried through."""
     from trainer import tables
     from trainer.checking import MathChecker
     from trainer.inject import inject as run
 
     console = Console(stderr=True)
-    tell(console, run(tables.place(source), output, MathChecker(), seed=seed, console=console), output)
+    tell(console, run(tables.place(source), output, MathChecker(), seed=seed, twins=twins, console=console), output)
 
 
 def verify(
