@@ -25,6 +25,7 @@ PATIENCE_S = 10.0
 BACKLOG = 2048
 LONGEST_BODY = 16 * 2**20
 PIECE = 64 * 2**10
+LINE_END = b"\r\n"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -86,11 +87,25 @@ class _Sorry(BaseHTTPRequestHandler):
 
     def _hear_out(self) -> None:
         """A client that is still sending when the connection closes would see a reset, not the answer."""
+        chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         said = self.headers.get("Content-Length", "")
-        left = min(int(said), LONGEST_BODY) if said.isdecimal() else 0
-        with contextlib.suppress(TimeoutError):
-            while left > 0 and (piece := self.rfile.read(min(left, PIECE))):
-                left -= len(piece)
+        with contextlib.suppress(TimeoutError, ValueError):  # a size that is none: nothing more can be made out
+            if chunked:
+                self._hear_chunks()
+            elif said.isdecimal():
+                self._hear(min(int(said), LONGEST_BODY))
+
+    def _hear_chunks(self) -> None:
+        left = LONGEST_BODY
+        while left > 0 and (size := int(self.rfile.readline(PIECE).partition(b";")[0], 16)) > 0:
+            self._hear(min(size + len(LINE_END), left))
+            left -= size
+        while self.rfile.readline(PIECE).strip():
+            """What may follow the last chunk, up to an empty line."""
+
+    def _hear(self, left: int) -> None:
+        while left > 0 and (piece := self.rfile.read(min(left, PIECE))):
+            left -= len(piece)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nobody wants a line for each probe."""
