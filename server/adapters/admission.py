@@ -95,7 +95,8 @@ class Gate:
             return (source,)
         try:
             folder = self.locate(source)
-            stats = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
+            measured = folder / calibration.FILE
+            stats = [file.stat() for file in (folder / CONFIG, folder / WEIGHTS, *([measured] if measured.exists() else []))]
         except (OSError, Refused):
             return None
         return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats)

@@ -226,7 +226,8 @@ class Registry:
 
     def revisions(self, alias: str) -> list[tuple[Revision, State, int]]:
         """Revisions of an alias that are loaded or kept, with their states and requests in flight."""
-        found = [(h.revision, h.state, self._slots.in_flight(h)) for h in self._slots.held if h.revision.alias == alias]
+        held = [held for held in self._slots.held if held.revision.alias == alias]
+        found = [(self._known.get(h.revision.name, h.revision), h.state, self._slots.in_flight(h)) for h in held]
         loaded = {revision.name for revision, _, _ in found}
         kept = (self._routes.get(alias) or Route()).revisions()
         return found + [(self._known[name], State.UNLOADED, 0) for name in kept if name not in loaded]

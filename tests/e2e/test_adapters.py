@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.servers import REDRAFT, free_port, running
 from redraft import home
+from server.commands.promote import NOT_BETTER
 from tests.e2e.conftest import OFFLINE
 from tests.e2e.test_lora import distance
 
@@ -202,6 +203,42 @@ async def test_names_are_listed_pinned_and_refused(server: Restartable) -> None:
         assert counted.status_code == 200, counted.text
         answered = await client.post("/v1/responses", json={"model": "cft", "input": "Count.", "max_output_tokens": 16})
         assert answered.json()["model"] == shown["revision"], answered.text
+
+
+def emptied(source: Path, to: Path) -> None:
+    """An adapter that changes nothing: it answers as the base model does."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(source, to)
+    weights = {name: value * (0 if "lora_B" in name else 1) for name, value in load_file(to / "adapter_model.safetensors").items()}
+    save_file(weights, to / "adapter_model.safetensors")
+
+
+async def test_only_what_is_measurably_better_is_promoted(server: Restartable, adapters: dict[str, Path], tmp_path: Path) -> None:
+    """What answers as the base model does takes over from noise, and noise does not take over from it."""
+    emptied(adapters["tiny"], server.inbox / "sober")
+    server.place(adapters["other"], "noise")
+    task = tmp_path / "easy.jsonl"
+    rows = [{"id": str(k), "problem": f"What is {k} + 1? Say the number only.", "answer": str(k + 1)} for k in range(2, 22)]
+    task.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    async def promote(source: str) -> int:
+        words = ["promote", "judge", "--task", str(task), "--source", source, "--server", server.url, "--max-tokens", "32"]
+        process = await asyncio.create_subprocess_exec(str(REDRAFT), *words, env=OFFLINE)
+        return await process.wait()
+
+    async with server.client() as client:
+        noise = (await post(client, name="judge", source="noise"))["revision"]
+        assert await promote("sober") == 0
+        better = (await client.get("/adapters/judge")).json()
+        assert better["revision"] != noise
+        (record,) = [entry["why"] for entry in better["history"] if entry["action"] == "promote"]
+        assert (record["before"], record["candidate"], record["promoted"]) == (noise, better["revision"], True)
+        assert record["mcnemar"]["p"] < 0.05
+        assert await promote("noise") == NOT_BETTER
+        after = (await client.get("/adapters/judge")).json()
+        assert (after["revision"], after["canary"]["revision"]) == (better["revision"], noise)
+        assert (await client.delete("/adapters/judge")).status_code == 200
 
 
 async def test_a_restart_serves_the_same_and_the_file_is_followed(server: Restartable) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import sqlite3
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from redraft import calibration
+from redraft.calibration import Judged
 from redraft.errors import BadRequest, ModelNotFound
 from server.adapters.errors import Check, Conflict, Refused, StateFailed
 from server.adapters.registry import BUCKETS, FILE, Registry, bucket
@@ -466,3 +469,21 @@ async def test_state_that_cannot_be_written_changes_nothing(home: Home) -> None:
     assert await served(registry) == one
     await until(lambda: set(host.loaded) == {one})
     assert home.counted.swaps[-1] == "failed"
+
+
+async def test_an_adapter_that_was_measured_meanwhile_shows_its_calibration(home: Home) -> None:
+    """The files are the same, and so is the revision: only what is known of it has changed."""
+    host = ScriptedHost()
+    registry = home.registry(host)
+    source = home.adapter("a", 1.0)
+    await registry.put("cft", source)
+    ((revision, _, _),) = registry.revisions("cft")
+    assert (revision.calibration, registry.calibration_of(revision.name)) == (None, None)
+    report = calibration.fit([Judged(0.9, True), Judged(0.2, False)] * 20)
+    (Path(source) / calibration.FILE).write_text(json.dumps(report.as_json()), encoding="utf-8")
+    await registry.put("cft", source)
+    ((again, _, _),) = registry.revisions("cft")
+    assert again.name == revision.name
+    assert again.calibration is not None
+    assert again.calibration["tpr"] == report.calibration.tpr
+    assert registry.calibration_of(revision.name) == again.calibration
