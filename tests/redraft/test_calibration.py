@@ -52,6 +52,13 @@ def test_too_little_to_measure_is_said(judged: list[Judged]) -> None:
         calibration.fit(judged)
 
 
+def test_no_threshold_lies_between_beliefs_that_nobody_can_tell_apart() -> None:
+    """Saturated beliefs: here the fourth decimal would even be right more often, and tomorrow's batch moves it."""
+    said = [(0.9993, True)] * 40 + [(0.9991, True)] * 10 + [(0.9993, False)] * 5 + [(0.9991, False)] * 20 + [(0.001, False)] * 25
+    assert calibration.threshold(said) == pytest.approx(0.5)
+    assert calibration.threshold([(0.97, True)] * 30 + [(0.93, False)] * 30) == pytest.approx(0.95)
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30))
 def test_no_threshold_is_better_than_the_chosen_one(said: list[tuple[float, bool]]) -> None:
     def balanced(cut: float) -> float:
