@@ -31,6 +31,8 @@ def plan(tiny_model: Path) -> Plan:
         test_problems=2,
         critique_tokens=3,
         answer_tokens=3,
+        approach="stepwise",
+        wording="varied",
         responses=None,
     )
 
