@@ -18,7 +18,7 @@ LOCKS := requirements/torch-cpu.txt requirements/cpu.lock requirements/dev.lock 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-cft bench-eval bench-train bench-swap bench-cpu bench-lora bench-scale bench-scale-measure bench-accuracy bench-alora soak
+.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-critic bench-cft bench-eval bench-train bench-swap bench-cpu bench-lora bench-scale bench-scale-measure bench-accuracy bench-alora soak
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -83,6 +83,9 @@ bench-overhead: model
 
 bench-parallel: model
 	@$(BIN)/python -m benchmarks.parallel_drafts
+
+bench-critic: model
+	@$(BIN)/python -m benchmarks.trained_critic
 
 bench-cft: model
 	@$(BIN)/python -m benchmarks.cft_vs_sft
