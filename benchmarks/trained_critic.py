@@ -12,6 +12,7 @@ at equal tokens. Goes on where it was cut off.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -87,7 +88,8 @@ def main() -> None:
         for name, strategy in RUNS.items():
             tool("evalsuite", "run", *common, "--concurrency", 8, "--seed", 1, *strategy, "--out", work / "runs" / name)
     evaluated = json.loads((work / CRITIC / "evaluate.json").read_text(encoding="utf-8"))
-    found = study([compare.load(work / "runs" / name) for name in RUNS], batch=5, confidence=0.95)
+    with contextlib.chdir(work):  # runs are told by their paths: no folder of this machine stands in the result
+        found = study([compare.load(Path("runs", name)) for name in RUNS], batch=5, confidence=0.95)
     injected = {side: evaluated[side] for side in ("base", "critic")}
     path = save(NAME, {"critic_on_injected_errors": injected, "critic_on_contested_answers": contested, **found, "hardware": hardware()})
     (RESULTS / f"{NAME}.svg").write_text(figure(found), encoding="utf-8")
