@@ -209,6 +209,13 @@ def figure(found: Mapping[str, Any]) -> str:
     return svg(f"{found['task']}, {found['problems']} problems", "generated tokens a problem", "accuracy", lines, log_x=True)
 
 
+def show(found: Mapping[str, Any]) -> None:
+    """Print the points, the cheapest first."""
+    for one in sorted(found["points"], key=lambda one: float(one["tokens"])):
+        accuracy = one["accuracy"]
+        print(f"{one['name']:40} {one['tokens']:8.0f} tokens  {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+", help="run folders of evalsuite, of one task")
@@ -219,9 +226,7 @@ def main() -> None:
     found = study([compare.load(run) for run in arguments.runs], batch=arguments.batch, confidence=arguments.confidence)
     path = save(arguments.name, found)
     (RESULTS / f"{arguments.name}.svg").write_text(figure(found), encoding="utf-8")
-    for one in sorted(found["points"], key=lambda one: float(one["tokens"])):
-        accuracy = one["accuracy"]
-        print(f"{one['name']:40} {one['tokens']:8.0f} tokens  {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]")
+    show(found)
     print(json.dumps(found["comparisons"], indent=1))
     print(path)
 

@@ -32,7 +32,7 @@ from rich.table import Table
 
 from benchmarks.arms import ARMS, GOLD, HELD_OUT, Plan, arm_rows, make_data
 from benchmarks.critics import Judged, balanced, pooled, solver
-from benchmarks.report import hardware, save
+from benchmarks.report import claim, hardware, save
 from evalsuite import stats, tasks
 from redraft import home, prompts, records
 from trainer.checking import MathChecker, label
@@ -286,12 +286,8 @@ def _given(plan: Plan) -> Iterator[tuple[str, object]]:
 
 
 def settled(plan: Plan, work: Path) -> None:
-    """The folder belongs to one plan (more seeds may come later): numbers of two are never mixed."""
-    mine = {**dataclasses.asdict(plan), "seeds": None}
-    place = work / "plan.json"
-    if place.is_file() and json.loads(place.read_text(encoding="utf-8")) != mine:
-        raise SystemExit(f"{place} is another plan's; choose another --work")
-    records.write_atomic(place, json.dumps(mine, indent=1) + "\n")
+    """Claim the folder for this plan; more seeds may come later."""
+    claim(work, {**dataclasses.asdict(plan), "seeds": None})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from redraft import records
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -37,3 +39,11 @@ def save(name: str, found: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"date": date.today().isoformat(), **found}, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def claim(work: Path, plan: dict[str, Any]) -> None:
+    """The folder belongs to one plan: numbers of two are never mixed. Raises SystemExit where it is another's."""
+    place, text = work / "plan.json", json.dumps(plan, indent=1) + "\n"
+    if place.is_file() and json.loads(place.read_text(encoding="utf-8")) != plan:
+        raise SystemExit(f"{place} is another plan's; choose another --work")
+    records.write_atomic(place, text)

@@ -26,8 +26,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.report import hardware, save
-from redraft import home
+from benchmarks.report import claim, hardware, save
+from redraft import home, records
 from trainer.build import Job
 from trainer.config import FitConfig
 
@@ -174,16 +174,6 @@ def _apart(some: list[float], others: list[float]) -> dict[str, float]:
     return {"largest": max(apart), "mean": statistics.mean(apart)}
 
 
-def settled(given: argparse.Namespace, work: Path) -> None:
-    """The folder belongs to one measurement: figures of two are never mixed. More repeats may come later."""
-    mine = json.dumps({"model": Path(given.model).name, "steps": given.steps, "batch": given.batch, "machine": hardware()})
-    work.mkdir(parents=True, exist_ok=True)
-    place = work / "plan.json"
-    if place.is_file() and place.read_text(encoding="utf-8") != mine:
-        raise SystemExit(f"{place} is another measurement's; choose another --work")
-    place.write_text(mine, encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=50)
@@ -197,12 +187,12 @@ def main() -> None:
     if given.side:
         data = Path(given.data)
         found = measure(given.side, settings(given.model, data, data.parent / "adapter", given.steps, given.batch))
-        Path(given.result).write_text(json.dumps(found), encoding="utf-8")
+        records.write_atomic(Path(given.result), json.dumps(found))
         return
     runs: list[dict[str, dict[str, Any]]] = []
     with tempfile.TemporaryDirectory(prefix="redraft-speed-") as temporary:
         work = given.work or Path(temporary)
-        settled(given, work)
+        claim(work, {"model": Path(given.model).name, "steps": given.steps, "batch": given.batch, "machine": hardware()})
         data = work / "rows.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in rows(2 * given.batch * (given.steps + 2))), encoding="utf-8")
         for repeat in range(given.repeats):

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy_tokens import figure, study
+from benchmarks.accuracy_tokens import figure, show, study
 from benchmarks.report import RESULTS, hardware, save
 from benchmarks.servers import REDRAFT, running
 from evalsuite import compare
@@ -93,9 +93,7 @@ def main() -> None:
     injected = {side: evaluated[side] for side in ("base", "critic")}
     path = save(NAME, {"critic_on_injected_errors": injected, "critic_on_contested_answers": contested, **found, "hardware": hardware()})
     (RESULTS / f"{NAME}.svg").write_text(figure(found), encoding="utf-8")
-    for one in sorted(found["points"], key=lambda one: float(one["tokens"])):
-        accuracy = one["accuracy"]
-        print(f"{one['name']:40} {one['tokens']:8.0f} tokens  {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]")
+    show(found)
     for where, sides in (("injected errors", injected), ("contested answers", contested)):
         print(f"critic on {where}: " + ", ".join(f"{side} {told['balanced_accuracy']:.3f}" for side, told in sides.items()))
     print(path)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.servers import free_port
 from server.standin import LONGEST_BODY, StandIn
 
 LONG = b"x" * (3 << 20)
@@ -16,9 +17,7 @@ HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n"
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
+    number = free_port()
     stand_in = StandIn("127.0.0.1", number)
     stand_in.begin()
     yield number

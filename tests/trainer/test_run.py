@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,18 @@ def test_a_failing_stage_says_which_and_leaves_the_others(
     said = capsys.readouterr().err
     assert "stopped in stage 1 of 3, inject" in said.replace("\n", " ")
     assert said.splitlines()[-1].startswith(f"trainer: {responses}:1: field `response`")
+
+
+def test_a_base_model_that_was_changed_is_noticed(
+    write: Write, fitting: dict[str, Any], tiny_model: Path, tmp_path: Path, quiet: Console
+) -> None:
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    plan = load(write(fit={**fitting, "model": str(base), "optim": {**fitting["optim"], "max_steps": 1}}))
+    run(plan, quiet)
+    assert states(plan)[-1] is State.DONE
+    config = base / "config.json"
+    config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert states(plan)[-1] is State.CHANGED
 
 
 def test_ctrl_c_ends_a_run_and_the_same_command_goes_on(
