@@ -1,12 +1,13 @@
-"""What a swap costs, and whether anybody notices: 200 swaps of one alias under load, and the same with vLLM's own load_lora_adapter.
+"""What a swap costs, and whether anybody notices: swaps of one alias under load, and the same with vLLM's own load_lora_adapter.
 
-    python -m benchmarks.adapter_swap [--swaps 200] [--clients 16]
+    python -m benchmarks.adapter_swap [--swaps 200] [--clients 16] [--adapters 20] [--peer-swaps 12]
 
 Both servers are up in one run, the idle one stopped (SIGSTOP). On ours a swap is `PUT /adapters/cft`; on vLLM's it is
 `load_lora_adapter` with `load_inplace`, the only way to change what one name answers. Each client asks again and again for a few greedy
-tokens after a prompt longer than a block of the KV cache. Counted: requests that failed, and answers whose first token's probabilities
-are nearer to another adapter (or to the base model) than to what was asked for. Ours says in `model` which revision answered; vLLM's
-answers are held to the adapter that was loaded when the request was sent or when it ended, whichever is nearer.
+tokens after a prompt longer than a block of the KV cache; the swaps go round --adapters adapters. Counted: requests that failed; the
+server's memory (proportional set size of all its processes) and its series in `/metrics` as the swaps go by; and answers whose first
+token's probabilities are nearer to another adapter (or to the base model) than to what was asked for. Ours says in `model` which revision
+answered; vLLM's answers are held to the adapter that was loaded when the request was sent or when it ended, whichever is nearer.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 from benchmarks.random_adapters import make_adapters
 from benchmarks.report import hardware, save
@@ -38,6 +40,8 @@ from server.engine.entry import command_line
 ALIAS = "cft"
 STORY = " ".join(f"On day {n} the traveller walked {n * 3} miles and wrote it down." for n in range(1, 12))
 PROMPTS = tuple(f"{STORY} {end}" for end in ("The capital of France is", "Two and two are", "Water boils at"))
+LOOKS = 5
+"""How often memory and series are looked at: before the first swap, after the last, and evenly between."""
 Likely = dict[str, float]
 
 
@@ -61,13 +65,17 @@ class Seen:
     answers: list[Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     swaps_s: list[float] = field(default_factory=list)
+    looks: list[dict[str, float]] = field(default_factory=list)
+    quiet_looks: list[dict[str, float]] = field(default_factory=list)
+    """The same about as many swaps more, while nobody asks: traffic fills the KV cache, whose memory is taken as it is first used."""
+    seconds: float = 0.0
 
 
 class Side:
     """One server under test."""
 
-    def __init__(self, name: str, url: str, adapters: Sequence[Path]) -> None:
-        self.name, self.url, self.adapters = name, url, adapters
+    def __init__(self, name: str, url: str, adapters: Sequence[Path], pid: int) -> None:
+        self.name, self.url, self.adapters, self.pid = name, url, adapters, pid
         self.now = 0
         self.alone: dict[tuple[int, str], Likely] = {}
         self.revisions: list[str] = []
@@ -110,6 +118,15 @@ class Side:
         for prompt in PROMPTS:
             self.alone[-1, prompt] = (await self.ask(client, home.DEFAULT_MODEL, prompt))[1]
 
+    async def look(self, client: aiohttp.ClientSession, swaps: int) -> dict[str, float]:
+        """What the server holds after so many swaps: MiB of its processes together, and lines of `/metrics` that are samples."""
+        async with client.get(f"{self.url}/metrics") as reply:
+            lines = (await reply.text()).splitlines()
+        series = sum(bool(line) and not line.startswith("#") for line in lines)
+        top = psutil.Process(self.pid)
+        held = sum(process.memory_full_info().pss for process in (top, *top.children(recursive=True)))
+        return {"swaps": swaps, "mib": round(held / 2**20, 1), "series": series}
+
     def is_right(self, answer: Answer) -> bool:
         apart = {number: distance(self.alone[number, answer.prompt], answer.likely) for number in (-1, *range(len(self.adapters)))}
         nearest = min(apart, key=lambda number: apart[number])
@@ -135,7 +152,10 @@ async def load(side: Side, swaps: int, clients: int) -> Seen:
                     seen.answers.append(Answer(prompt, model, (before, side.now), likely))
 
         tasks = [asyncio.create_task(one(itertools.cycle(PROMPTS[k % 3 :] + PROMPTS[: k % 3]))) for k in range(clients)]
+        begun = time.perf_counter()
         for number in range(swaps):
+            if number % (swaps // (LOOKS - 1) or 1) == 0:
+                seen.looks.append(await side.look(client, number))
             started = time.perf_counter()
             try:
                 await side.swap(client, number % len(side.adapters))
@@ -148,6 +168,12 @@ async def load(side: Side, swaps: int, clients: int) -> Seen:
             await asyncio.sleep(0.2)
         over.set()
         await asyncio.gather(*tasks)
+        seen.seconds = time.perf_counter() - begun
+        seen.looks.append(await side.look(client, swaps))
+        seen.quiet_looks.append(await side.look(client, 0))
+        for number in range(swaps):
+            await side.swap(client, number % len(side.adapters))
+        seen.quiet_looks.append(await side.look(client, swaps))
     return seen
 
 
@@ -158,9 +184,12 @@ def summary(side: Side, seen: Seen) -> dict[str, Any]:
         "swaps": len(ranked),
         "swap_ms": {"p50": 1000 * statistics.median(ranked), "p99": 1000 * ranked[int(0.99 * (len(ranked) - 1))], "max": 1000 * ranked[-1]},
         "requests": len(seen.answers) + len(seen.failures),
+        "requests_per_s": len(seen.answers) / seen.seconds,
         "failed": len(seen.failures),
         "failures": seen.failures[:3],
         "answers_of_another_model": len(wrong),
+        "held": seen.looks,
+        "held_without_traffic": seen.quiet_looks,
     }
 
 
@@ -182,19 +211,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--swaps", type=int, default=200)
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--adapters", type=int, default=20)
+    parser.add_argument("--peer-swaps", type=int, default=12, help="of vLLM's server, which takes its time under load")
     arguments = parser.parse_args()
-    found: dict[str, Any] = {"clients": arguments.clients}
+    found: dict[str, Any] = {"clients": arguments.clients, "adapters": arguments.adapters}
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
-        adapters = make_adapters(home.default_model_dir(), folder)
+        adapters = make_adapters(home.default_model_dir(), folder, count=arguments.adapters)
         servers = {}
         for name in ("redraft", "vllm"):
             servers[name] = serve(stack, name, folder)
             servers[name][0].signal(signal.SIGSTOP)
         for name, (process, url) in servers.items():
             process.signal(signal.SIGCONT)
-            side = Side(name, url, adapters)
-            found[name] = summary(side, asyncio.run(load(side, arguments.swaps, arguments.clients)))
+            swaps = arguments.swaps if name == "redraft" else arguments.peer_swaps
+            side = Side(name, url, adapters[:swaps], process.process.pid)
+            found[name] = summary(side, asyncio.run(load(side, swaps, arguments.clients)))
             process.signal(signal.SIGSTOP)
             print(name, json.dumps(found[name]), flush=True)
         for process, _ in servers.values():

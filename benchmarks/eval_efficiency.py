@@ -29,6 +29,7 @@ import httpx
 
 from benchmarks import lm_eval_peer
 from benchmarks.offline_chat import Ask, OfflineChat, offline_chat
+from benchmarks.peers import CannotRun
 from benchmarks.report import hardware, save
 from benchmarks.servers import REDRAFT, Running, free_port, running
 from evalsuite import tasks
@@ -199,10 +200,10 @@ def measure(arguments: argparse.Namespace, stack: ExitStack, work: Path) -> tupl
         contender(WARM_TOKENS)
     reason = None
     try:
-        peer = lm_eval_peer.executable(arguments.lm_eval)
+        peer = lm_eval_peer.LM_EVAL.executable(arguments.lm_eval)
         with_lm_eval(peer, served, setting, WARM_TOKENS)
         contenders["lm-eval"] = lambda tokens: with_lm_eval(peer, served, setting, tokens)
-    except lm_eval_peer.CannotRun as error:
+    except CannotRun as error:
         reason = str(error)
         print(f"lm-eval cannot run: {reason}", flush=True)
     return rotate(contenders, arguments.rounds, arguments.tokens), reason
@@ -225,7 +226,7 @@ def main() -> int:
     found = {
         **{name: getattr(arguments, name) for name in ("problems", "tokens", "seqs")},
         "concurrency": arguments.concurrency or 2 * arguments.seqs,
-        "lm_eval": {"version": lm_eval_peer.VERSION, "cannot_run": reason},
+        "lm_eval": {"version": lm_eval_peer.LM_EVAL.version, "cannot_run": reason},
         "ratio_to_llm_chat": {name: spread(of, runs["LLM.chat"]) for name, of in runs.items() if name != "LLM.chat"},
         "other_token_counts": odd,
         "runs": {name: [{**vars(run), "tokens_per_s": run.tokens_per_s} for run in of] for name, of in runs.items()},

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from redraft import home
+from benchmarks.peers import CannotRun, Peer
 
-VERSION = "0.4.13"
+LM_EVAL = Peer("lm-eval", "0.4.13", "lm_eval", (["lm_eval[api]==0.4.13"],))
+"""Without torch."""
 TASK = "redraft_efficiency"
 REQUESTING = b"Requesting API"
 """What its progress bar says from the first request on to the last reply."""
-
-
-class CannotRun(Exception):
-    """Why there is no lm-eval to compare with."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +24,6 @@ class Span:
     """From the first request to the last reply."""
     command_s: float
     """The whole command, its start-up and grading included."""
-
-
-def executable(given: Path | None) -> Path:
-    """The `lm_eval` command: the given one, else that of a virtual environment made for it (no torch is installed). Raises CannotRun."""
-    if given is not None:
-        if not given.is_file():
-            raise CannotRun(f"--lm-eval {given}: no such file")
-        return given
-    place = home.home() / "benchmarks" / f"lm-eval-{VERSION}"
-    command = place / "bin" / "lm_eval"
-    if not command.is_file():
-        try:
-            subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, capture_output=True, text=True)
-            pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", f"lm_eval[api]=={VERSION}"]
-            subprocess.run(pip, check=True, capture_output=True, text=True)
-        except subprocess.CalledProcessError as error:
-            raise CannotRun(f"installing lm_eval {VERSION} failed: {error.stderr.strip()[-500:]}") from error
-    return command
 
 
 def write_task(folder: Path, problems: Path, tokens: int) -> None:

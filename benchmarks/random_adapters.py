@@ -11,9 +11,18 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 
 def make_adapters(
-    model: Path, folder: Path, *, count: int = 2, rank: int = 8, modules: tuple[str, ...] = ("q_proj", "v_proj")
+    model: Path,
+    folder: Path,
+    *,
+    count: int = 2,
+    rank: int = 8,
+    modules: tuple[str, ...] = ("q_proj", "v_proj"),
+    deviation: float = 0.12,
 ) -> list[Path]:
-    """`count` PEFT folders under `folder`, for the base model in the folder `model`. `modules`: any of a Llama block's projections."""
+    """`count` PEFT folders under `folder`, for the base model in the folder `model`. `modules`: any of a Llama block's projections.
+
+    `deviation`: of the weights of A and B, which are normal about 0.
+    """
     import torch
     from safetensors.torch import save_file
 
@@ -37,10 +46,10 @@ def make_adapters(
         for layer, module in itertools.product(range(config["num_hidden_layers"]), modules):
             room = "self_attn" if module in attention else "mlp"
             key, (width, out) = f"base_model.model.model.layers.{layer}.{room}.{module}", shapes[module]
-            weights[f"{key}.lora_A.weight"] = torch.randn(rank, width) * 0.12
-            weights[f"{key}.lora_B.weight"] = torch.randn(out, rank) * 0.12
+            weights[f"{key}.lora_A.weight"] = torch.randn(rank, width) * deviation
+            weights[f"{key}.lora_B.weight"] = torch.randn(out, rank) * deviation
         made.append(folder / f"adapter-{seed}")
-        made[-1].mkdir()
+        made[-1].mkdir(parents=True)
         save_file(weights, made[-1] / "adapter_model.safetensors")
         (made[-1] / "adapter_config.json").write_text(json.dumps(peft), encoding="utf-8")
     return made

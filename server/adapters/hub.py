@@ -10,6 +10,7 @@ import fnmatch
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import httpx
 from redraft import calibration
 from redraft.errors import RedraftError
 from server.adapters.errors import Check, Refused
-from server.adapters.store import CONFIG, MANIFEST, WEIGHTS
+from server.adapters.store import CONFIG, DAY_S, MANIFEST, WEIGHTS
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PREFIX = "hub:"
 SPEC = re.compile(r"hub:([\w-][\w.-]*/[\w-][\w.-]*)\?revision=([0-9a-f]{40})")
 FILES = (CONFIG, WEIGHTS, MANIFEST, calibration.FILE)
+_STAGING = ".fetch-"
 PLAIN = "plain"
 """The folder in an activated adapter's that may hold a plain one, for engines that cannot serve the activated."""
 
@@ -91,7 +93,8 @@ class Hub:
         )
 
         target.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=".fetch-", dir=target.parent))
+        _sweep(target.parent)
+        staged = Path(tempfile.mkdtemp(prefix=_STAGING, dir=target.parent))
         api = HfApi()
         try:
             for name in self._wanted(api, pinned):
@@ -125,6 +128,14 @@ class Hub:
         if total > self._max_bytes:
             raise Refused(Check.SIZE, f"{pinned.repo} has {total} bytes to fetch, over the limit (setting `adapters.max_bytes`)")
         return sorted(found)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what a killed server left half fetched a day ago or longer."""
+    for left in folder.glob(f"{_STAGING}*"):
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if left.stat().st_mtime < time.time() - DAY_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _is_read(path: str) -> bool:

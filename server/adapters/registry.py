@@ -7,22 +7,20 @@ revision or the new one, never something between, and a change that fails leaves
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
-from redraft.errors import BadRequest, RedraftError
+from redraft.errors import RedraftError
 from server.adapters.admission import Admitted, Gate
+from server.adapters.attempts import Attempt, Attempts
 from server.adapters.errors import Check, Conflict, Refused, UnknownAdapter
 from server.adapters.ledger import Ledger, Revision, Route
 from server.adapters.names import SHORT, check_alias
+from server.adapters.routing import Flip, answering, replacing, sharing, taking_over, without_canary
 from server.adapters.slots import Lease, Slots, State
 
-FAILED_KEPT = 64
-"""Aliases that never served and whose failure is remembered."""
-BUCKETS = 10_000
 HTTP, FILE = "http", "file"
 
 
@@ -34,30 +32,6 @@ class Observer(Protocol):
     def adapter_refused(self, check: str) -> None: ...
 
 
-@dataclass(slots=True)
-class Attempt:
-    """The last change that was asked for, until it has succeeded."""
-
-    source: str
-    state: State
-    reason: str | None = None
-    check: str | None = None
-
-    def fail(self, error: RedraftError) -> None:
-        self.state, self.reason = State.FAILED, error.message
-        self.check = error.check.value if isinstance(error, Refused) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Flip:
-    """A change of one alias: what it should point at, given where it points now."""
-
-    action: str
-    owner: str
-    route: Callable[[Route], Route]
-    why: Mapping[str, Any] | None = None
-
-
 class Registry:
     def __init__(self, slots: Slots, gate: Gate, ledger: Ledger, observer: Observer) -> None:
         self.gate = gate
@@ -66,7 +40,7 @@ class Registry:
         self._observer = observer
         self._routes: dict[str, Route] = {}
         self._known: dict[str, Revision] = {}
-        self._attempts: dict[str, Attempt] = {}
+        self._attempts = Attempts()
 
     # --- requests -----------------------------------------------------------------------------------------------------------------
 
@@ -75,9 +49,7 @@ class Registry:
         route = self._routes.get(name)
         if route is None:
             return name if self._slots.serves(name) else None
-        if route.canary is not None and bucket(name, key) < route.percent * BUCKETS / 100:
-            return route.canary
-        return route.current
+        return answering(route, name, key)
 
     def lease(self, name: str, key: str = "") -> Lease | None:
         """Choose a revision and keep it loaded until the lease is released. None when `name` is no adapter that serves here."""
@@ -103,17 +75,16 @@ class Registry:
         if alias in self.gate.base.names:
             raise Refused(Check.NAME, f"`{alias}` is the name of a model that is served here")
         self._owned(alias, owner)
-        attempt = self._begin(alias, source)
+        attempt = self._attempts.begin(alias, source, served=self._routes)
         try:
             admitted = await asyncio.to_thread(self.gate.admit, source)
             revision = revision_of(alias, source, admitted)
             attempt.state = State.LOADING
-            await self._switch(alias, revision, _replacing(revision.name, canary, owner))
+            await self._switch(alias, revision, replacing(revision.name, canary, owner))
         except RedraftError as error:
             attempt.fail(error)
             raise
-        if self._attempts.get(alias) is attempt:
-            del self._attempts[alias]
+        self._attempts.done(alias, attempt)
 
     async def point(self, alias: str, revision: str, *, canary: float | None = None, owner: str = HTTP) -> None:
         """Make a revision that is known (by its name, or its hash alone) what `alias` serves, or its canary."""
@@ -121,15 +92,15 @@ class Registry:
         name = revision if "@" in revision else f"{alias}@{revision[:SHORT]}"
         if name not in route.revisions():
             raise UnknownAdapter(f"`{name[:120]}` is no revision of `{alias}`; it has {', '.join(route.revisions())}", param="revision")
-        await self._switch(alias, self._known[name], _replacing(name, canary, owner))
+        await self._switch(alias, self._known[name], replacing(name, canary, owner))
 
     async def rollback(self, alias: str, *, owner: str = HTTP) -> None:
         """Drop the canary if there is one, else go back to the previous revision."""
         route = self._existing(alias, owner)
         if route.canary is not None:
-            await self._switch(alias, None, Flip("rollback", owner, lambda now: replace(now, canary=None, percent=0.0)))
+            await self._switch(alias, None, without_canary(owner))
         elif route.previous is not None:
-            await self._switch(alias, self._known[route.previous], _taking_over("rollback", route.previous, owner))
+            await self._switch(alias, self._known[route.previous], taking_over("rollback", route.previous, owner))
         else:
             raise Conflict(f"`{alias}` has no previous revision to go back to")
 
@@ -138,23 +109,23 @@ class Registry:
         canary = self._existing(alias, owner).canary
         if canary is None:
             raise Conflict(f"`{alias}` has no canary to promote")
-        await self._switch(alias, self._known[canary], _taking_over("promote", canary, owner, why))
+        await self._switch(alias, self._known[canary], taking_over("promote", canary, owner, why))
 
     async def set_canary(self, alias: str, percent: float, *, owner: str = HTTP) -> None:
         """Change the share of the canary that is there."""
         if self._existing(alias, owner).canary is None:
             raise Conflict(f"`{alias}` has no canary: give one with its `source`")
-        await self._switch(alias, None, Flip("canary", owner, lambda now: replace(now, percent=percent)))
+        await self._switch(alias, None, sharing(percent, owner))
 
     async def remove(self, alias: str, *, owner: str = HTTP) -> None:
         """Forget an alias; its revisions drain."""
-        if alias not in self._routes and self._attempts.pop(alias, None) is not None:
+        if alias not in self._routes and self._attempts.forget(alias):
             return
         self._existing(alias, owner)
         async with self._slots.order:
             await asyncio.to_thread(self._ledger.save, alias, None, (), action="remove")
             self._routes.pop(alias, None)
-            self._attempts.pop(alias, None)
+            self._attempts.forget(alias)
             self._known = {name: known for name, known in self._known.items() if known.alias != alias}
             self._retire_unneeded(alias)
 
@@ -178,8 +149,7 @@ class Registry:
             await self._slots.load(revision)
             self._slots.open(revision.name)
         except RedraftError as error:
-            attempt = self._attempts[revision.alias] = Attempt(revision.source, State.FAILED)
-            attempt.fail(error)
+            self._attempts.failed(revision.alias, revision.source, error)
 
     def _recheck(self, revision: Revision) -> None:
         """The copy is whole and fits this server's model; a copy that was lost is made again, from a source that has not changed."""
@@ -238,7 +208,7 @@ class Registry:
 
     def count(self, state: State) -> int:
         """How many are in a state: revisions in the engine, and attempts before they get there or after they failed."""
-        attempts = sum(attempt.state is state is not State.LOADING for attempt in self._attempts.values())
+        attempts = 0 if state is State.LOADING else self._attempts.count(state)
         return attempts + sum(held.state is state for held in self._slots.held)
 
     def history(self, alias: str) -> list[dict[str, Any]]:
@@ -261,13 +231,6 @@ class Registry:
         if alias not in self._routes:
             raise UnknownAdapter(f"there is no adapter `{alias[:80]}`", param="name")
         return self._owned(alias, owner)
-
-    def _begin(self, alias: str, source: str) -> Attempt:
-        attempt = self._attempts[alias] = Attempt(source, State.ADMITTING)
-        strangers = [name for name, old in self._attempts.items() if name not in self._routes and old.state is State.FAILED]
-        for oldest in strangers[:-FAILED_KEPT]:
-            del self._attempts[oldest]
-        return attempt
 
     async def _switch(self, alias: str, revision: Revision | None, flip: Flip) -> None:
         """Load `revision` if it is not, then switch. All or nothing."""
@@ -312,31 +275,3 @@ def revision_of(alias: str, source: str, admitted: Admitted) -> Revision:
     special = admitted.activated or admitted.fallback is not None
     activation = {"activated": admitted.activated, "fallback": admitted.fallback} if special else None
     return Revision(alias, admitted.sha256, source, admitted.manifest, admitted.calibration, activation)
-
-
-def bucket(alias: str, key: str) -> int:
-    """Where a conversation stands among BUCKETS. It does not depend on the revision: a canary that grows keeps whom it had."""
-    return int.from_bytes(hashlib.sha256(f"{alias}\0{key}".encode("utf-8", "replace")).digest()[:8], "big") % BUCKETS
-
-
-def _taking_over(action: str, name: str, owner: str, why: Mapping[str, Any] | None = None) -> Flip:
-    """`name` becomes what serves; what served before becomes the previous revision."""
-
-    def route(now: Route) -> Route:
-        return Route(name, now.previous if now.current == name else now.current, None, 0.0, owner)
-
-    return Flip(action, owner, route, why)
-
-
-def _replacing(name: str, canary: float | None, owner: str) -> Flip:
-    if canary is None:
-        return _taking_over("swap", name, owner)
-
-    def route(now: Route) -> Route:
-        if now.current is None:
-            raise BadRequest("nothing serves under this name yet: a canary needs a revision to stand beside", param="canary")
-        if now.current == name:
-            raise Conflict(f"`{name}` already serves: it cannot be its own canary")
-        return Route(now.current, now.previous, name, canary, owner)
-
-    return Flip("canary", owner, route)

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.random_adapters import PROJECTIONS, make_adapters
 from benchmarks.servers import REDRAFT, free_port, running
 from redraft import home
 from tests.e2e.conftest import OFFLINE
@@ -163,6 +164,11 @@ def trained(folder: Path) -> Path:
     return folder / "inbox" / "trained"
 
 
+def made(model: Path, folder: Path, rank: int, modules: tuple[str, ...]) -> Path:
+    """Random weights that move the answers and leave the model a model."""
+    return make_adapters(model, folder, count=1, rank=rank, modules=modules, deviation=0.04)[0]
+
+
 @pytest.fixture(scope="module")
 def site(model: Path, adapters: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder, port = tmp_path_factory.mktemp("alora"), free_port()
@@ -174,6 +180,8 @@ def site(model: Path, adapters: dict[str, Path], tmp_path_factory: pytest.TempPa
         "one": activated(adapters["tiny"], inbox / "one", waking),
         "two": activated(adapters["other"], inbox / "two", waking),
         "trained": trained(folder),
+        "wide/adapter-0": made(model, inbox / "wide", 64, PROJECTIONS),
+        "narrow/adapter-0": made(model, inbox / "narrow", 8, ("k_proj", "gate_proj", "down_proj")),
     }
     for name, source in sources.items():
         reference.learn(name, source)
@@ -205,6 +213,21 @@ async def test_base_lora_and_activated_lora_in_one_batch_equal_peft(site: Site) 
         assert site.apart(answer) < NEAR, answer
     for answer in first[:: len(prompts)]:
         others = {"base", "plain", "one", "two"} - {answer.name}
+        assert min(site.apart(answer, other) for other in others) > 0.3, "the adapters must plainly differ"
+
+
+async def test_every_projection_and_rank_equals_peft(site: Site) -> None:
+    """Fused q, k, v and gate, up, of which an adapter may have a part; ranks below the server's; slots that lie fallow between."""
+    prompts = [site.reference.chat(f"{STORY} {end}") for end in ("Whence?", "Whither?")] + [site.reference.chat("What is 2 + 2?")]
+    async with site.client() as client:
+        wide, narrow = [await site.put(client, alias, f"{alias}/adapter-0") for alias in ("wide", "narrow")]
+        answers = await asyncio.gather(*(site.ask(client, *pair) for pair in itertools.product([wide, "base", narrow, "plain"], prompts)))
+        for alias in ("wide", "narrow"):
+            assert (await client.delete(f"/adapters/{alias}")).status_code == 200
+    for answer in answers:
+        assert site.apart(answer) < NEAR, answer
+    for answer in answers[:: len(prompts)]:
+        others = {"base", "plain", "wide/adapter-0", "narrow/adapter-0"} - {answer.name}
         assert min(site.apart(answer, other) for other in others) > 0.3, "the adapters must plainly differ"
 
 

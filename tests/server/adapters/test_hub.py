@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -171,3 +172,20 @@ def test_what_came_from_the_hub_is_checked_like_all_else(home: Home, hub: HubSer
     with pytest.raises(Refused) as refusal:
         home.gate(hub=(REPO,)).admit(SPEC)
     assert refusal.value.check is Check.FINITE
+
+
+def test_what_a_killed_fetch_left_is_swept_by_a_later_one(home: Home, hub: HubServer, tmp_path: Path) -> None:
+    source = Path(adapter(tmp_path / "made", 1.0))
+    hub.publish(source)
+    gate = home.gate(hub=("team/*",))
+    gate.admit(SPEC)
+    place = next(folder for folder in tmp_path.rglob(SHA) if folder.is_dir()).parent
+    old, fresh = place / ".fetch-old", place / ".fetch-fresh"
+    for left in (old, fresh):
+        left.mkdir()
+        (left / WEIGHTS).write_bytes(b"half")
+    os.utime(old, (0, 0))
+    with pytest.raises(Refused):
+        gate.admit(f"hub:{REPO}?revision={OTHER}")
+    assert fresh.is_dir(), "another server may be fetching into it"
+    assert not old.exists()

@@ -19,7 +19,8 @@ from redraft import calibration
 from redraft.calibration import Judged
 from redraft.errors import BadRequest, ModelNotFound
 from server.adapters.errors import Check, Conflict, Refused, StateFailed
-from server.adapters.registry import BUCKETS, FILE, Registry, bucket
+from server.adapters.registry import FILE, Registry
+from server.adapters.routing import BUCKETS, bucket
 from server.adapters.slots import State
 from server.adapters.store import WEIGHTS
 from tests.server.adapters.making import PEFT, Home, ScriptedHost, until

@@ -1,0 +1,212 @@
+"""Our loops against optillm's on the same engine, model, prompts and problems: accuracy, tokens, wall-clock, problems per minute.
+
+    python -m benchmarks.loop_peer [--problems 32] [--clients 1 4 16] [--model DIR] [--task redraft-arith] [--tokens 320] [--optillm PATH]
+
+One `redraft serve` answers all of them, at a time one: ours as `NAME:loop` with --drafts drafts and no critic (`adaptive`), and with the
+server's defaults (`loop`); optillm's proxy stands before the same server and asks it for plain chats. Its own settings stay: samples at
+temperature 1, five of them for self_consistency, three for bon. Ours draws at --temperature. Tokens are those that the engine counted,
+cancelled ones included. Every way answers the same problems with each number of clients; mars, of some hundred calls a problem, a few of
+them with one client. An answer is what our checker reads in the reply; a proxy's error is a wrong answer and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from benchmarks import optillm_peer
+from benchmarks.peers import CannotRun
+from benchmarks.report import hardware, save
+from benchmarks.servers import REDRAFT, free_port, running
+from evalsuite import stats, tasks
+from redraft import home, prompts
+from trainer.checking import MathChecker, label
+
+COUNTED = re.compile(r"^vllm:(prompt|generation)_tokens_total\{[^}]*\} ([\d.e+]+)$", re.MULTILINE)
+FEW = {"mars": 2}
+"""Approaches that answer only so many problems, with one client."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """One way of answering: where to ask, for which `model`, with what beside the messages."""
+
+    name: str
+    url: str
+    model: str
+    more: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    right: bool
+    seconds: float
+    failed: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    way: str
+    clients: int
+    replies: tuple[Reply, ...]
+    seconds: float
+    prompt_tokens: int
+    generated_tokens: int
+
+    def as_json(self) -> dict[str, Any]:
+        count, ranked = len(self.replies), sorted(reply.seconds for reply in self.replies)
+        interval = stats.wilson(sum(reply.right for reply in self.replies), count)
+        return {
+            "way": self.way,
+            "clients": self.clients,
+            "problems": count,
+            "accuracy": None if interval is None else dataclasses.asdict(interval),
+            "failed": sum(reply.failed is not None for reply in self.replies),
+            "failures": sorted({reply.failed for reply in self.replies if reply.failed is not None})[:3],
+            "generated_tokens_a_problem": self.generated_tokens / count,
+            "prompt_tokens_a_problem": self.prompt_tokens / count,
+            "latency_s": {"p50": statistics.median(ranked), "p95": ranked[min(count - 1, int(0.95 * count))]},
+            "problems_a_minute": 60 * count / self.seconds,
+        }
+
+
+async def answer(client: aiohttp.ClientSession, way: Way, problem: tasks.Problem, tokens: int, checker: MathChecker) -> Reply:
+    body = {"model": way.model, "messages": list(prompts.solve_messages(problem.problem)), "max_tokens": tokens, **way.more}
+    started = time.perf_counter()
+    async with client.post(f"{way.url}/v1/chat/completions", json=body) as reply:
+        text = await reply.text()
+        seconds = time.perf_counter() - started
+        if reply.status != 200:
+            return Reply(False, seconds, f"HTTP {reply.status}: {text[:200]}")
+    content = json.loads(text)["choices"][0]["message"]["content"] or ""
+    failed = content[:200] if content.startswith("Error") else None
+    return Reply(label(checker, str(problem.answer), content) == prompts.RIGHT, seconds, failed)
+
+
+async def counted(client: aiohttp.ClientSession, url: str) -> dict[str, int]:
+    """Prompt and generated tokens so far, as the engine counts them."""
+    async with client.get(f"{url}/metrics") as reply:
+        found = COUNTED.findall(await reply.text())
+    return {kind: int(sum(float(value) for name, value in found if name == kind)) for kind in ("prompt", "generation")}
+
+
+async def run(way: Way, engine: str, problems: Sequence[tasks.Problem], clients: int, tokens: int) -> Run:
+    queue, checker = list(reversed(problems)), MathChecker()
+    replies: list[Reply] = []
+    timeout = aiohttp.ClientTimeout(3600)
+    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as client:
+
+        async def work() -> None:
+            while queue:
+                replies.append(await answer(client, way, queue.pop(), tokens, checker))
+
+        before, started = await counted(client, engine), time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(clients)))
+        seconds = time.perf_counter() - started
+        await asyncio.sleep(0.5)  # what was cancelled is counted by now
+        after = await counted(client, engine)
+    return Run(way.name, clients, tuple(replies), seconds, after["prompt"] - before["prompt"], after["generation"] - before["generation"])
+
+
+def our_ways(url: str, model: str, drafts: int, temperature: float) -> list[Way]:
+    """`direct` is the plain chat that both are built on."""
+    adaptive = {"drafts": drafts, "rounds": 0, "temperature": temperature, "seed": 1}
+    return [
+        Way("direct", url, model, {"temperature": 0}),
+        Way(f"redraft adaptive, at most {drafts}", url, f"{model}:loop", {"loop": adaptive}),
+        Way("redraft loop, defaults", url, f"{model}:loop", {"loop": {"seed": 1}}),
+    ]
+
+
+def peers_ways(url: str, model: str, approaches: Sequence[str]) -> list[Way]:
+    return [Way(f"optillm {name}", url, optillm_peer.name_of(name, model), {}) for name in approaches]
+
+
+def compared(runs: Sequence[dict[str, Any]], ours: str, theirs: str) -> list[dict[str, Any]]:
+    """Ours over theirs, for each number of clients."""
+    found = []
+    for mine in (run for run in runs if run["way"] == ours):
+        for other in (run for run in runs if run["way"] == theirs and run["clients"] == mine["clients"]):
+            found.append(
+                {
+                    "clients": mine["clients"],
+                    "tokens": mine["generated_tokens_a_problem"] / other["generated_tokens_a_problem"],
+                    "latency_p50": mine["latency_s"]["p50"] / other["latency_s"]["p50"],
+                    "latency_p95": mine["latency_s"]["p95"] / other["latency_s"]["p95"],
+                    "problems_a_minute": mine["problems_a_minute"] / other["problems_a_minute"],
+                }
+            )
+    return found
+
+
+def measure(arguments: argparse.Namespace, stack: ExitStack, work: Path) -> list[dict[str, Any]]:
+    problems = tasks.load(arguments.task, limit=arguments.problems).problems
+    port = free_port()
+    url, model = f"http://127.0.0.1:{port}", arguments.model.name if arguments.model else home.DEFAULT_MODEL
+    command = [str(REDRAFT), "serve", *([str(arguments.model)] if arguments.model else []), "--port", str(port), "--no-enable-lora"]
+    stack.enter_context(running([*command, "--no-enable-prefix-caching"], health=f"{url}/health/ready", log=work / "serve.log"))
+    ways = our_ways(url, model, arguments.drafts, arguments.temperature)
+    peer = stack.enter_context(optillm_peer.proxy(arguments.command, url, model, work / "optillm.log"))
+    ways += peers_ways(peer, model, arguments.approaches)
+    for way in ways:
+        if way.name.split()[-1] not in FEW:
+            asyncio.run(run(way, url, problems[:1], 1, 16))
+    runs = []
+    for turn, clients in enumerate(arguments.clients):
+        for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
+            few = FEW.get(way.name.split()[-1])
+            if few is None or clients == 1:
+                runs.append(asyncio.run(run(way, url, problems[:few], clients, arguments.tokens)).as_json())
+                print(json.dumps(runs[-1]), flush=True)
+    return runs
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--problems", type=int, default=32)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--task", default="redraft-arith", help="a task's name or a file, as in `evalsuite run`")
+    parser.add_argument("--tokens", type=int, default=320, help="of the longest response")
+    parser.add_argument("--drafts", type=int, default=5)
+    parser.add_argument("--temperature", type=float, default=0.7, help="of our drafts; optillm's is 1")
+    parser.add_argument("--approaches", nargs="+", default=list(optillm_peer.APPROACHES), choices=optillm_peer.APPROACHES)
+    parser.add_argument("--model", type=Path, help="a local model (default: the embedded one)")
+    parser.add_argument("--optillm", type=Path, help="its command (default: a virtual environment made for it)")
+    arguments = parser.parse_args()
+    try:
+        arguments.command = optillm_peer.OPTILLM.executable(arguments.optillm)
+    except CannotRun as error:
+        print(f"optillm cannot run: {error}", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        runs = measure(arguments, stack, Path(folder))
+    ours = next(run["way"] for run in runs if run["way"].startswith("redraft adaptive"))
+    found = {
+        **{name: getattr(arguments, name) for name in ("problems", "clients", "tokens", "drafts", "temperature")},
+        "task": Path(arguments.task).name,
+        "model": arguments.model.name if arguments.model else home.DEFAULT_MODEL,
+        "optillm": optillm_peer.OPTILLM.version,
+        "adaptive_to_self_consistency": compared(runs, ours, "optillm self_consistency"),
+        "runs": runs,
+        "hardware": hardware(),
+    }
+    save("loop_peer", found)
+    print(json.dumps(found["adaptive_to_self_consistency"], indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
