@@ -89,7 +89,7 @@ def measure(plan: Plan, adapter: Path | None, log: Path, work: Path, console: Co
 
     def model() -> LocalModel:
         if not worn:
-            worn.append(LocalModel(plan.model, adapter))
+            worn.append(LocalModel(plan.model, adapter, batch_size=CHUNK))
         return worn[0]
 
     found = {}

@@ -1,12 +1,12 @@
 """Our loops against optillm's on the same engine, model, prompts and problems: accuracy, tokens, wall-clock, problems per minute.
 
-    python -m benchmarks.loop_peer [--problems 32] [--clients 1 4 16] [--model DIR] [--task redraft-arith] [--tokens 320] [--optillm PATH]
+    python -m benchmarks.loop_peer [--problems 32] [--clients 1 4 16] [--adapter DIR] [--tokens 320]
 
 One `redraft serve` answers all of them, at a time one: ours as `NAME:loop` with --drafts drafts and no critic (`adaptive`), and with the
 server's defaults (`loop`); optillm's proxy stands before the same server and asks it for plain chats. Its own settings stay: samples at
 temperature 1, five of them for self_consistency, three for bon. Ours draws at --temperature. Tokens are those that the engine counted,
 cancelled ones included. Every way answers the same problems with each number of clients; mars, of some hundred calls a problem, a few of
-them with one client. An answer is what our checker reads in the reply; a proxy's error is a wrong answer and counted.
+them in the first round. An answer is what our checker reads in the reply; a proxy's error is a wrong answer and counted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from trainer.checking import MathChecker, label
 
 COUNTED = re.compile(r"^vllm:(prompt|generation)_tokens_total\{[^}]*\} ([\d.e+]+)$", re.MULTILINE)
 FEW = {"mars": 2}
-"""Approaches that answer only so many problems, with one client."""
+"""Approaches that answer only so many problems, in the first round."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,11 +152,18 @@ def compared(runs: Sequence[dict[str, Any]], ours: str, theirs: str) -> list[dic
     return found
 
 
+def name(arguments: argparse.Namespace) -> str:
+    """What is asked for: the adapter if there is one, else the model."""
+    asked: Path | None = arguments.adapter or arguments.model
+    return home.DEFAULT_MODEL if asked is None else asked.name
+
+
 def measure(arguments: argparse.Namespace, stack: ExitStack, work: Path) -> list[dict[str, Any]]:
     problems = tasks.load(arguments.task, limit=arguments.problems).problems
-    port = free_port()
-    url, model = f"http://127.0.0.1:{port}", arguments.model.name if arguments.model else home.DEFAULT_MODEL
-    command = [str(REDRAFT), "serve", *([str(arguments.model)] if arguments.model else []), "--port", str(port), "--no-enable-lora"]
+    port, model = free_port(), name(arguments)
+    url = f"http://127.0.0.1:{port}"
+    command = [str(REDRAFT), "serve", *([str(arguments.model)] if arguments.model else []), "--port", str(port)]
+    command += ["--lora-modules", f"{model}={arguments.adapter}"] if arguments.adapter else ["--no-enable-lora"]
     stack.enter_context(running([*command, "--no-enable-prefix-caching"], health=f"{url}/health/ready", log=work / "serve.log"))
     ways = our_ways(url, model, arguments.drafts, arguments.temperature)
     peer = stack.enter_context(optillm_peer.proxy(arguments.command, url, model, work / "optillm.log"))
@@ -168,7 +175,7 @@ def measure(arguments: argparse.Namespace, stack: ExitStack, work: Path) -> list
     for turn, clients in enumerate(arguments.clients):
         for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
             few = FEW.get(way.name.split()[-1])
-            if few is None or clients == 1:
+            if few is None or turn == 0:
                 runs.append(asyncio.run(run(way, url, problems[:few], clients, arguments.tokens)).as_json())
                 print(json.dumps(runs[-1]), flush=True)
     return runs
@@ -184,6 +191,7 @@ def main() -> int:
     parser.add_argument("--temperature", type=float, default=0.7, help="of our drafts; optillm's is 1")
     parser.add_argument("--approaches", nargs="+", default=list(optillm_peer.APPROACHES), choices=optillm_peer.APPROACHES)
     parser.add_argument("--model", type=Path, help="a local model (default: the embedded one)")
+    parser.add_argument("--adapter", type=Path, help="a LoRA adapter that all of them ask for, such as the demonstration's solver")
     parser.add_argument("--optillm", type=Path, help="its command (default: a virtual environment made for it)")
     arguments = parser.parse_args()
     try:
@@ -195,9 +203,9 @@ def main() -> int:
         runs = measure(arguments, stack, Path(folder))
     ours = next(run["way"] for run in runs if run["way"].startswith("redraft adaptive"))
     found = {
-        **{name: getattr(arguments, name) for name in ("problems", "clients", "tokens", "drafts", "temperature")},
+        **{key: getattr(arguments, key) for key in ("problems", "clients", "tokens", "drafts", "temperature")},
         "task": Path(arguments.task).name,
-        "model": arguments.model.name if arguments.model else home.DEFAULT_MODEL,
+        "model": name(arguments),
         "optillm": optillm_peer.OPTILLM.version,
         "adaptive_to_self_consistency": compared(runs, ours, "optillm self_consistency"),
         "runs": runs,
