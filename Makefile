@@ -18,7 +18,7 @@ LOCKS := requirements/torch-cpu.txt requirements/cpu.lock requirements/dev.lock 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-critic bench-cft bench-eval bench-train bench-swap bench-cpu bench-lora bench-scale bench-scale-measure bench-accuracy bench-alora bench-peer soak
+.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-critic bench-cft bench-eval bench-train bench-swap bench-cpu bench-lora bench-scale bench-scale-measure bench-accuracy bench-alora bench-peer bench-loops soak
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -105,8 +105,12 @@ bench-cpu: model
 bench-lora: model
 	@$(BIN)/python -m benchmarks.cpu_lora
 
+# ADAPTER=folder: one that solves; the embedded model alone gets next to nothing right.
 bench-peer: model
-	@$(BIN)/python -m benchmarks.loop_peer
+	@$(BIN)/python -m benchmarks.loop_peer $(if $(ADAPTER),--adapter $(ADAPTER))
+
+bench-loops: model
+	@$(BIN)/python -m benchmarks.loop_engine
 
 bench-alora: model
 	@$(BIN)/python -m benchmarks.alora_ttft

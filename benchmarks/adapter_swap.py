@@ -2,12 +2,12 @@
 
     python -m benchmarks.adapter_swap [--swaps 200] [--clients 16] [--adapters 20] [--peer-swaps 12]
 
-Both servers are up in one run, the idle one stopped (SIGSTOP). On ours a swap is `PUT /adapters/cft`; on vLLM's it is
+Both servers are up in one run, the idle one stopped (SIGSTOP). On ours a swap is `POST /adapters`; on vLLM's it is
 `load_lora_adapter` with `load_inplace`, the only way to change what one name answers. Each client asks again and again for a few greedy
 tokens after a prompt longer than a block of the KV cache; the swaps go round --adapters adapters. Counted: requests that failed; the
 server's memory (proportional set size of all its processes) and its series in `/metrics` as the swaps go by; and answers whose first
 token's probabilities are nearer to another adapter (or to the base model) than to what was asked for. Ours says in `model` which revision
-answered; vLLM's answers are held to the adapter that was loaded when the request was sent or when it ended, whichever is nearer.
+answered; vLLM's answers may be of any adapter that was loaded from when the request was sent until it ended.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Answer:
     prompt: str
     model: str
     """What the reply says answered."""
-    around: tuple[int, int]
-    """Index of the adapter that was loaded when the request was sent, and when it ended."""
+    meanwhile: frozenset[int]
+    """The adapters that were loaded while it was under way."""
     likely: Likely
 
 
@@ -76,7 +76,8 @@ class Side:
 
     def __init__(self, name: str, url: str, adapters: Sequence[Path], pid: int) -> None:
         self.name, self.url, self.adapters, self.pid = name, url, adapters, pid
-        self.now = 0
+        self.loads: list[int] = []
+        """The adapter that each swap named, from when it was asked for: a request may meet it before the swap has answered."""
         self.alone: dict[tuple[int, str], Likely] = {}
         self.revisions: list[str] = []
 
@@ -91,6 +92,7 @@ class Side:
     async def swap(self, client: aiohttp.ClientSession, number: int) -> str:
         """Have the alias answer with the adapter `number` -> the name of what answers now."""
         source = str(self.adapters[number])
+        self.loads.append(number)
         if self.name == "redraft":
             request = client.post(f"{self.url}/adapters", json={"name": ALIAS, "source": source})
         else:
@@ -100,7 +102,6 @@ class Side:
             if reply.status not in {200, 201}:
                 raise RuntimeError(f"HTTP {reply.status}: {(await reply.text())[:200]}")
             revision: str = (await reply.json())["revision"] if self.name == "redraft" else ALIAS
-        self.now = number
         return revision
 
     async def learn(self, client: aiohttp.ClientSession) -> None:
@@ -132,7 +133,7 @@ class Side:
         nearest = min(apart, key=lambda number: apart[number])
         if self.name == "redraft":
             return nearest == self.revisions.index(answer.model)
-        return nearest in answer.around
+        return nearest in answer.meanwhile
 
 
 async def load(side: Side, swaps: int, clients: int) -> Seen:
@@ -142,14 +143,15 @@ async def load(side: Side, swaps: int, clients: int) -> Seen:
 
         async def one(prompts: Iterator[str]) -> None:
             while not over.is_set():
-                prompt, before = next(prompts), side.now
+                # with the last swap, which may not be over, and what it replaces
+                prompt, before = next(prompts), max(0, len(side.loads) - 2)
                 try:
                     model, likely = await side.ask(client, ALIAS, prompt)
                 except (RuntimeError, aiohttp.ClientError, TimeoutError) as error:
                     seen.failures.append(f"{type(error).__name__}: {error}"[:200])
                     await asyncio.sleep(0.1)
                 else:
-                    seen.answers.append(Answer(prompt, model, (before, side.now), likely))
+                    seen.answers.append(Answer(prompt, model, frozenset(side.loads[before:]), likely))
 
         tasks = [asyncio.create_task(one(itertools.cycle(PROMPTS[k % 3 :] + PROMPTS[: k % 3]))) for k in range(clients)]
         begun = time.perf_counter()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import signal
 import statistics
 import subprocess
@@ -25,25 +24,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from benchmarks import lm_eval_peer
-from benchmarks.offline_chat import Ask, OfflineChat, offline_chat
+from benchmarks.offline_chat import Ask, OfflineChat
 from benchmarks.peers import CannotRun
 from benchmarks.report import hardware, save
-from benchmarks.servers import REDRAFT, Running, free_port, running
+from benchmarks.side_by_side import Served, both
 from evalsuite import tasks
 from evalsuite.store import RESULTS, SUMMARY
-from redraft import home, prompts, records
-from server.config import ServeSettings
-from server.engine import machine
-from server.engine.entry import is_cpu
+from redraft import prompts, records
 
 EVALSUITE = Path(sys.executable).with_name("evalsuite")
 TASK = "redraft-arith"
 WARM_TOKENS = 8
 WANTED = 0.95
-GENERATED = re.compile(r"^vllm:generation_tokens_total\{[^}]*\} ([\d.e+]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -68,34 +61,9 @@ class Setting:
     work: Path
 
 
-@dataclass(frozen=True)
-class Served:
-    """The server, and what it says of itself."""
-
-    process: Running
-    url: str
-
-    def generated(self) -> int:
-        """Tokens generated so far, as the server counts them."""
-        found = GENERATED.findall(httpx.get(f"{self.url}/metrics/", timeout=60, trust_env=False, follow_redirects=True).text)
-        return int(sum(map(float, found)))
-
-    def model(self) -> str:
-        name: str = httpx.get(f"{self.url}/v1/models", timeout=60, trust_env=False).json()["data"][0]["id"]
-        return name
-
-
 def engine_flags(seqs: int) -> dict[str, Any]:
     """The same engine in both: no LoRA, no prefix cache (the prompts repeat from round to round)."""
     return {"max_num_seqs": seqs, "max_num_batched_tokens": 4096, "enable_prefix_caching": False, "enable_lora": False}
-
-
-def command_flags(engine: dict[str, Any]) -> list[str]:
-    flags: list[str] = []
-    for name, value in engine.items():
-        flag = name.replace("_", "-")
-        flags += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
-    return flags
 
 
 def with_offline(engine: OfflineChat, setting: Setting, tokens: int) -> Run:
@@ -178,20 +146,7 @@ def measure(arguments: argparse.Namespace, stack: ExitStack, work: Path) -> tupl
     """The runs of each contender, and why lm-eval is none of them."""
     chats = make_problems(work / "problems.jsonl", arguments.problems)
     setting = Setting(chats, work / "problems.jsonl", arguments.tokens, arguments.concurrency or 2 * arguments.seqs, work)
-    engine = engine_flags(arguments.seqs)
-    cpu = is_cpu(ServeSettings())
-    env = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "VLLM_PLUGINS": "redraft_engine", "HF_HUB_OFFLINE": "1"}
-    env |= {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", **(machine.environment() if cpu else {})}
-    model = str(arguments.model or home.default_model_dir())
-    dtype = {"dtype": machine.dtype(model), "enforce_eager": True} if cpu else {}
-    offline = stack.enter_context(offline_chat({"model": model, **engine, **dtype}, work / "offline.log", env))
-    port = free_port()
-    command = [str(REDRAFT), "serve", *([model] if arguments.model else []), "--port", str(port), *command_flags(engine)]
-    url = f"http://127.0.0.1:{port}"
-    served = Served(stack.enter_context(running(command, health=f"{url}/health/ready", log=work / "serve.log")), url)
-    offline.wait()
-    for one in (offline, served.process):
-        one.signal(signal.SIGSTOP)
+    offline, served = both(stack, work, arguments.model, engine_flags(arguments.seqs))
     contenders: dict[str, Contender] = {
         "LLM.chat": lambda tokens: with_offline(offline, setting, tokens),
         "evalsuite": lambda tokens: with_evalsuite(served, setting, tokens),

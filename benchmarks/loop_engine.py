@@ -29,14 +29,13 @@ from typing import Any
 import aiohttp
 import psutil
 
-from benchmarks.eval_efficiency import Served, command_flags, engine_flags
-from benchmarks.offline_chat import Ask, OfflineChat, offline_chat
+from benchmarks.eval_efficiency import engine_flags
+from benchmarks.offline_chat import Ask, OfflineChat
 from benchmarks.report import hardware, save
-from benchmarks.servers import REDRAFT, free_port, running
+from benchmarks.side_by_side import Served, both
 from evalsuite import tasks
 from redraft import home, prompts
 from redraft.types import Stage
-from server.engine import machine
 
 TASK = "redraft-arith-hard"
 ENGINE = "VLLM::"
@@ -127,21 +126,11 @@ def one_round(served: Served, offline: OfflineChat, problems: Sequence[str], loo
 def measure(arguments: argparse.Namespace, stack: ExitStack, work: Path) -> list[Round]:
     from transformers import AutoTokenizer
 
-    model = str(arguments.model or home.default_model_dir())
     engine = {**engine_flags(arguments.seqs), "enable_prefix_caching": True, "max_model_len": 2048}
-    env = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "VLLM_PLUGINS": "redraft_engine", "HF_HUB_OFFLINE": "1"}
-    env |= {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", **machine.environment()}
-    same = {"model": model, **engine, "dtype": machine.dtype(model), "enforce_eager": True}
-    offline = stack.enter_context(offline_chat(same, work / "offline.log", env))
-    offline.wait()
-    offline.signal(signal.SIGSTOP)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [str(REDRAFT), "serve", *([model] if arguments.model else []), "--port", str(port), *command_flags(engine)]
-    served = Served(stack.enter_context(running(command, health=f"{url}/health/ready", log=work / "serve.log")), url)
+    offline, served = both(stack, work, arguments.model, engine)
     loop = {"drafts": arguments.drafts, "rounds": 1, "critique": "always", "response_tokens": arguments.tokens, "temperature": 0.8}
     loop |= {"critique_tokens": arguments.tokens}
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(str(arguments.model or home.default_model_dir()))
     rounds = []
     for turn in range(arguments.rounds + 1):
         count = arguments.problems if turn else 2  # the first warms up

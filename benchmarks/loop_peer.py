@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import dataclasses
 import json
-import re
 import statistics
 import sys
 import tempfile
@@ -31,13 +30,13 @@ from benchmarks import optillm_peer
 from benchmarks.peers import CannotRun
 from benchmarks.report import hardware, save
 from benchmarks.servers import REDRAFT, free_port, running
+from benchmarks.side_by_side import engine_tokens
 from evalsuite import stats, tasks
 from redraft import home, prompts
 from trainer.checking import MathChecker, label
 
-COUNTED = re.compile(r"^vllm:(prompt|generation)_tokens_total\{[^}]*\} ([\d.e+]+)$", re.MULTILINE)
 FEW = {"mars": 2}
-"""Approaches that answer only so many problems, in the first round."""
+"""Problems for the approaches that make some hundred calls for each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +47,13 @@ class Way:
     url: str
     model: str
     more: dict[str, Any]
+    few: int | None = None
+    """It answers only so many problems, in the first round."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    right: bool
+    content: str
     seconds: float
     failed: str | None = None
 
@@ -62,13 +63,14 @@ class Run:
     way: str
     clients: int
     replies: tuple[Reply, ...]
+    right: int
     seconds: float
     prompt_tokens: int
     generated_tokens: int
 
     def as_json(self) -> dict[str, Any]:
         count, ranked = len(self.replies), sorted(reply.seconds for reply in self.replies)
-        interval = stats.wilson(sum(reply.right for reply in self.replies), count)
+        interval = stats.wilson(self.right, count)
         return {
             "way": self.way,
             "clients": self.clients,
@@ -83,42 +85,42 @@ class Run:
         }
 
 
-async def answer(client: aiohttp.ClientSession, way: Way, problem: tasks.Problem, tokens: int, checker: MathChecker) -> Reply:
-    body = {"model": way.model, "messages": list(prompts.solve_messages(problem.problem)), "max_tokens": tokens, **way.more}
+async def answer(client: aiohttp.ClientSession, way: Way, problem: str, tokens: int) -> Reply:
+    body = {"model": way.model, "messages": list(prompts.solve_messages(problem)), "max_tokens": tokens, **way.more}
     started = time.perf_counter()
     async with client.post(f"{way.url}/v1/chat/completions", json=body) as reply:
         text = await reply.text()
         seconds = time.perf_counter() - started
         if reply.status != 200:
-            return Reply(False, seconds, f"HTTP {reply.status}: {text[:200]}")
+            return Reply("", seconds, f"HTTP {reply.status}: {text[:200]}")
     content = json.loads(text)["choices"][0]["message"]["content"] or ""
-    failed = content[:200] if content.startswith("Error") else None
-    return Reply(label(checker, str(problem.answer), content) == prompts.RIGHT, seconds, failed)
+    return Reply(content, seconds, content[:200] if content.startswith("Error") else None)
 
 
-async def counted(client: aiohttp.ClientSession, url: str) -> dict[str, int]:
-    """Prompt and generated tokens so far, as the engine counts them."""
-    async with client.get(f"{url}/metrics") as reply:
-        found = COUNTED.findall(await reply.text())
-    return {kind: int(sum(float(value) for name, value in found if name == kind)) for kind in ("prompt", "generation")}
-
-
-async def run(way: Way, engine: str, problems: Sequence[tasks.Problem], clients: int, tokens: int) -> Run:
-    queue, checker = list(reversed(problems)), MathChecker()
-    replies: list[Reply] = []
+async def answers(way: Way, problems: Sequence[tasks.Problem], clients: int, tokens: int) -> list[tuple[tasks.Problem, Reply]]:
+    queue = list(reversed(problems))
+    found: list[tuple[tasks.Problem, Reply]] = []
     timeout = aiohttp.ClientTimeout(3600)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as client:
 
         async def work() -> None:
             while queue:
-                replies.append(await answer(client, way, queue.pop(), tokens, checker))
+                problem = queue.pop()
+                found.append((problem, await answer(client, way, problem.problem, tokens)))
 
-        before, started = await counted(client, engine), time.perf_counter()
         await asyncio.gather(*(work() for _ in range(clients)))
-        seconds = time.perf_counter() - started
-        await asyncio.sleep(0.5)  # what was cancelled is counted by now
-        after = await counted(client, engine)
-    return Run(way.name, clients, tuple(replies), seconds, after["prompt"] - before["prompt"], after["generation"] - before["generation"])
+    return found
+
+
+def run(way: Way, engine: str, problems: Sequence[tasks.Problem], clients: int, tokens: int) -> Run:
+    before, started = engine_tokens(engine), time.perf_counter()
+    found = asyncio.run(answers(way, problems, clients, tokens))
+    seconds = time.perf_counter() - started
+    time.sleep(0.5)  # what was cancelled is counted by now
+    spent = {kind: count - before[kind] for kind, count in engine_tokens(engine).items()}
+    checker = MathChecker()
+    right = sum(label(checker, str(problem.answer), reply.content) == prompts.RIGHT for problem, reply in found)
+    return Run(way.name, clients, tuple(reply for _, reply in found), right, seconds, spent["prompt"], spent["generation"])
 
 
 def our_ways(url: str, model: str, drafts: int, temperature: float) -> list[Way]:
@@ -132,7 +134,7 @@ def our_ways(url: str, model: str, drafts: int, temperature: float) -> list[Way]
 
 
 def peers_ways(url: str, model: str, approaches: Sequence[str]) -> list[Way]:
-    return [Way(f"optillm {name}", url, optillm_peer.name_of(name, model), {}) for name in approaches]
+    return [Way(f"optillm {name}", url, optillm_peer.name_of(name, model), {}, FEW.get(name)) for name in approaches]
 
 
 def compared(runs: Sequence[dict[str, Any]], ours: str, theirs: str) -> list[dict[str, Any]]:
@@ -169,14 +171,13 @@ def measure(arguments: argparse.Namespace, stack: ExitStack, work: Path) -> list
     peer = stack.enter_context(optillm_peer.proxy(arguments.command, url, model, work / "optillm.log"))
     ways += peers_ways(peer, model, arguments.approaches)
     for way in ways:
-        if way.name.split()[-1] not in FEW:
-            asyncio.run(run(way, url, problems[:1], 1, 16))
+        if way.few is None:
+            run(way, url, problems[:1], 1, 16)
     runs = []
     for turn, clients in enumerate(arguments.clients):
         for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
-            few = FEW.get(way.name.split()[-1])
-            if few is None or turn == 0:
-                runs.append(asyncio.run(run(way, url, problems[:few], clients, arguments.tokens)).as_json())
+            if way.few is None or turn == 0:
+                runs.append(run(way, url, problems[: way.few], clients, arguments.tokens).as_json())
                 print(json.dumps(runs[-1]), flush=True)
     return runs
 
