@@ -2,30 +2,44 @@
 #
 #   CPU (embedded model):  docker build -t redraft:cpu .
 #   GPU (any model):       docker build -t redraft:gpu --build-arg BASE=vllm/vllm-openai:v0.32.0 .
+#   no Docker engine:      make image
 #
+# WEB:         the image in which npm brings the libraries of the web pages; nothing else of it is kept.
 # TORCH_INDEX: address of PyTorch's CPU wheel index, where pip would not find a CPU build of torch by itself.
 ARG BASE=python:3.11-slim-bookworm
-FROM ${BASE}
+ARG WEB=debian:bookworm-slim
 
+FROM ${WEB} AS web
+# The base images' distributions set these versions, here and below.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends npm python3-platformdirs \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /opt/redraft
+COPY redraft redraft
+RUN python3 -c "from redraft.assets.install import install; install(print)"
+
+FROM ${BASE}
 ARG TORCH_INDEX=""
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1
+ARG PIP_ROOT_USER_ACTION=ignore
+ARG PIP_BREAK_SYSTEM_PACKAGES=1
 ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
     REDRAFT_HOME=/var/lib/redraft \
     HF_HOME=/var/lib/redraft/huggingface \
     HOME=/var/lib/redraft \
     OMP_WAIT_POLICY=passive
 
-# The base image's distribution sets these versions.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1 libnuma1 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --gid 0 --home-dir /var/lib/redraft --create-home redraft \
-    && chmod g+rwX /var/lib/redraft
+    && useradd --uid 10001 --gid 0 --home-dir /var/lib/redraft --no-create-home redraft \
+    && install --directory --owner=10001 --group=0 --mode=0775 /var/lib/redraft
 
 WORKDIR /opt/redraft
-COPY requirements requirements
+COPY requirements/torch-cpu.txt requirements/cpu.lock requirements/
 COPY deploy/image/lock_subset.py deploy/image/lock_subset.py
 
 # A base with vLLM in it keeps its torch and gets only what it lacks; any other gets the whole CPU install.
@@ -42,7 +56,10 @@ COPY redraft redraft
 COPY server server
 COPY evalsuite evalsuite
 COPY trainer trainer
-RUN python3 -m pip install --no-deps --no-build-isolation .
+COPY --from=web /opt/redraft/redraft/assets/dist redraft/assets/dist
+# What is installed is the only copy of the code that stays in sight.
+RUN python3 -m pip install --no-deps --no-build-isolation . \
+    && rm -rf /opt/redraft/*
 
 USER 10001:0
 WORKDIR /var/lib/redraft

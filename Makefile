@@ -4,6 +4,7 @@
 #   make test    all tests, the real vLLM included      make check   lint, types, architecture, docs
 #   make web     the libraries of the web pages, from npm          make dashboards  generate Grafana's dashboards
 #   make serve   serve the embedded model               make unit    the quick tests
+#   make image   the container image, with Docker or buildah     make image-try   runs it once (buildah)
 #   make soak    bursts and long traffic on the real vLLM: many minutes, not part of make test
 #
 # PYTHON       the interpreter that makes .venv (3.11 or newer)
@@ -18,7 +19,7 @@ LOCKS := requirements/torch-cpu.txt requirements/cpu.lock requirements/dev.lock 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-critic bench-cft bench-eval bench-train bench-swap bench-cpu bench-lora bench-scale bench-scale-measure bench-accuracy bench-alora bench-peer bench-loops soak
+.PHONY: help setup model web dashboards demo serve test unit e2e check lint format lock clean bench-overhead bench-parallel bench-critic bench-cft bench-eval bench-train bench-swap bench-cpu bench-lora bench-scale bench-scale-measure bench-accuracy bench-alora bench-peer bench-loops soak image image-try
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -124,6 +125,12 @@ bench-scale-measure: model
 # RUNS="runs/vote16 runs/loop": folders of evalsuite runs of one task.
 bench-accuracy: $(READY)
 	@$(BIN)/python -m benchmarks.accuracy_tokens $(RUNS)
+
+image:
+	@deploy/image/build.sh
+
+image-try:
+	@deploy/image/try.sh
 
 soak: model
 	@$(BIN)/pytest -m soak tests/e2e

@@ -16,17 +16,17 @@ from rich.console import Console
 
 from evalsuite import tasks
 from redraft import prompts, records
-from trainer.base import base_folder, load_renderer
 from trainer.checking import MathChecker
 from trainer.config import Method, Source
-from trainer.critique import critique
-from trainer.inject import inject
-from trainer.rows import read
-from trainer.select import select
-from trainer.solutions import solutions
-from trainer.teacher import Approach
-from trainer.verify import verify
-from trainer.wordings import Wording
+from trainer.data.rows import read
+from trainer.fitting.base import base_folder, load_renderer
+from trainer.stages.critique import critique
+from trainer.stages.inject import inject
+from trainer.stages.select import select
+from trainer.stages.solutions import solutions
+from trainer.stages.verify import verify
+from trainer.teachers.symbolic import Approach
+from trainer.teachers.wordings import Wording
 
 GOLD, NOISY, CFT, ANCHOR = "sft_gold", "sft_noisy", "cft", "cft_anchor"
 ARMS = (GOLD, NOISY, CFT, ANCHOR)

@@ -7,7 +7,7 @@ responses); `cft_anchor` (the same with a share of rows that are solutions). All
 file with the same number of trained tokens (to within one row), one pass, the same rank, learning rate and batch: rows come in whole
 shuffled passes and the last is cut. Nothing is sampled from a model unless `--responses` brings labelled rows of `trainer sample`.
 
-Measured for each arm and seed, greedily and in this process, with the served prompts and the served reading of a verdict:
+First every adapter is trained, then `redraft serve` loads one after another. Measured for each arm and seed, greedily, over HTTP:
 (a) as a critic: balanced accuracy, TPR, TNR, Brier, on responses that it never saw, of the same kinds of problem and of held-out ones;
 (c) as a solver: accuracy of direct answers, and accuracy given that the answer is well-formed (boxed, and ended by itself).
 (b) the loop with a served critic against a vote at equal tokens, only with `--server URL --critic NAME`, through `evalsuite`.
@@ -24,6 +24,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +32,21 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.arms import ARMS, GOLD, HELD_OUT, Plan, arm_rows, make_data
+from benchmarks.candidates import examine_served, serving
 from benchmarks.critics import Judged, balanced, pooled, solver
+from benchmarks.exam import Paper
 from benchmarks.report import claim, hardware, save
 from evalsuite import stats, tasks
 from redraft import home, prompts, records
-from trainer.checking import MathChecker, label
 from trainer.config import FitConfig
-from trainer.evaluate import judge, made_responses
-from trainer.fit import fit
-from trainer.local import LocalModel
+from trainer.fitting.fit import fit
 from trainer.origin import sha256
-from trainer.teacher import Approach
-from trainer.wordings import Wording
+from trainer.stages.evaluate import made_responses
+from trainer.teachers.symbolic import Approach
+from trainer.teachers.wordings import Wording
 
 BASE = "base"
 TEST_SEED = 0
-CHUNK = 32
 EVALSUITE = Path(sys.executable).with_name("evalsuite")
 
 
@@ -67,61 +67,6 @@ def train(plan: Plan, arm: str, rows: Path, seed: int, console: Console) -> tupl
     )
     fitted = fit(config, console)
     return fitted.path, fitted.manifest
-
-
-def answered(log: Path, ids: Sequence[str], answer: Callable[[Sequence[int]], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The records of `ids` in a log, made where they are missing, in pieces that a kill does not lose."""
-    with records.Log(log):
-        had = {record["id"] for _, record in records.read(log)}
-    todo = [place for place, name in enumerate(ids) if name not in had]
-    with records.Log(log) as file:
-        for at in range(0, len(todo), CHUNK):
-            places = todo[at : at + CHUNK]
-            for place, record in zip(places, answer(places), strict=True):
-                file.append({"id": ids[place], **record})
-    return [record for _, record in records.read(log)]
-
-
-def measure(plan: Plan, adapter: Path | None, log: Path, work: Path, console: Console) -> dict[str, list[dict[str, Any]]]:
-    """All judgements and answers of one arm, in the domain and out of it."""
-    worn: list[LocalModel] = []
-    checker = MathChecker()
-
-    def model() -> LocalModel:
-        if not worn:
-            worn.append(LocalModel(plan.model, adapter, batch_size=CHUNK))
-        return worn[0]
-
-    found = {}
-    for where, task in (("in_domain", plan.task), ("held_out_kinds", plan.held_out)):
-        rows = [row for _, row in records.read(made_test(plan, task, work, console))]
-        problems = tasks.load(f"{task}@{TEST_SEED}", limit=plan.test_problems).problems
-
-        def judged(places: Sequence[int], rows: list[dict[str, Any]] = rows) -> list[dict[str, Any]]:
-            pairs = [(rows[place]["problem"], rows[place]["response"]) for place in places]
-            given = judge(model(), pairs, plan.critique_tokens)
-            return [
-                {"problem": rows[place]["problem"], "label": rows[place]["label"], "verdict": one.verdict.value, "p_correct": one.p_correct}
-                for place, one in zip(places, given, strict=True)
-            ]
-
-        def solved(places: Sequence[int], problems: Sequence[tasks.Problem] = problems) -> list[dict[str, Any]]:
-            chats = [prompts.solve_messages(problems[place].problem) for place in places]
-            given = model().write(chats, max_tokens=plan.answer_tokens, stop=(prompts.END,))
-            return [
-                {
-                    "problem": problems[place].problem,
-                    "right": label(checker, problems[place].answer, one.text) == prompts.RIGHT,
-                    "well_formed": one.whole and "\\boxed{" in one.text and checker.extract(one.text) is not None,
-                    "tokens": one.tokens,
-                    "text": one.text,
-                }
-                for place, one in zip(places, given, strict=True)
-            ]
-
-        found[f"critic/{where}"] = answered(log.with_name(f"{log.name}-critic-{where}.jsonl"), [row["id"] for row in rows], judged)
-        found[f"direct/{where}"] = answered(log.with_name(f"{log.name}-direct-{where}.jsonl"), [p.id for p in problems], solved)
-    return found
 
 
 def made_test(plan: Plan, task: str, work: Path, console: Console) -> Path:
@@ -182,36 +127,90 @@ def loop_against_vote(url: str, model: str, critic: str, task: str, rows: int, w
     return found
 
 
-def run(plan: Plan, work: Path, console: Console) -> dict[str, Any]:
-    """Every arm and seed, from data to numbers; what is there already is not done again."""
-    tests = {task: made_test(plan, task, work, console) for task in (plan.task, plan.held_out)}
-    found: dict[str, dict[int, dict[str, list[dict[str, Any]]]]] = {BASE: {}}
-    trained: list[dict[str, Any]] = []
-    console.rule(BASE)
-    found[BASE][0] = measure(plan, None, work / BASE, work, console)
+def papers(plan: Plan, tests: dict[str, Path]) -> list[Paper]:
+    """What every arm is asked: responses and problems that none has seen."""
+    return [
+        Paper(
+            name=where,
+            responses=[row for _, row in records.read(tests[task])],
+            problems=tasks.load(f"{task}@{TEST_SEED}", limit=plan.test_problems).problems,
+            critique_tokens=plan.critique_tokens,
+            answer_tokens=plan.answer_tokens,
+        )
+        for where, task in (("in_domain", plan.task), ("held_out_kinds", plan.held_out))
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+    """One arm of one seed (the base model has neither adapter nor training), and where its answers lie."""
+
+    arm: str
+    seed: int
+    adapter: Path | None
+    log: Path
+    manifest: dict[str, Any]
+
+    def told(self) -> dict[str, Any]:
+        """What it was trained on, for the result."""
+        return {
+            "arm": self.arm,
+            "seed": self.seed,
+            "rows": self.manifest["examples"],
+            "trained_tokens": self.manifest["trained_tokens"],
+            "rows_sha256": self.manifest["data"][0]["sha256"],
+            "steps": self.manifest["metrics"]["steps"],
+            "train_loss": self.manifest["metrics"]["train_loss"],
+            "content_sha256": self.manifest["content_sha256"],
+        }
+
+
+def trained(plan: Plan, tests: dict[str, Path], work: Path, console: Console) -> Iterator[Entrant]:
+    """The base model, and an adapter for each arm of each seed."""
+    yield Entrant(BASE, 0, None, work / BASE, {})
     for seed in range(plan.seeds):
         folder = work / f"seed-{seed}"
         data = make_data(plan, seed, folder, list(tests.values()), console)
         for arm in ARMS:
             console.rule(f"seed {seed + 1} of {plan.seeds}, {arm}")
             adapter, manifest = train(plan, arm, arm_rows(plan, arm, data, seed, folder), seed, console)
-            found.setdefault(arm, {})[seed] = measure(plan, adapter, folder / f"measured-{arm}", work, console)
-            trained.append(
-                {
-                    "arm": arm,
-                    "seed": seed,
-                    "rows": manifest["examples"],
-                    "trained_tokens": manifest["trained_tokens"],
-                    "rows_sha256": manifest["data"][0]["sha256"],
-                    "steps": manifest["metrics"]["steps"],
-                    "train_loss": manifest["metrics"]["train_loss"],
-                    "content_sha256": manifest["content_sha256"],
-                }
-            )
+            yield Entrant(arm, seed, adapter, folder / f"measured-{arm}", manifest)
+
+
+Examine = Callable[[Entrant], None]
+
+
+@contextmanager
+def served_exam(plan: Plan, asked: Sequence[Paper], work: Path, console: Console) -> Iterator[Examine]:
+    """Examines on a server of the base model."""
+    with serving(plan.model, work.resolve()) as server:
+
+        def examine(entrant: Entrant) -> None:
+            console.rule(f"asking {entrant.log.relative_to(work)}")
+            adapter = None if entrant.adapter is None else entrant.adapter.resolve()
+            examine_served(server, adapter, asked, entrant.log, console)
+
+        yield examine
+
+
+def run(plan: Plan, work: Path, console: Console) -> dict[str, Any]:
+    """Every arm and seed, from data to numbers; what is there already is not done again."""
+    tests = {task: made_test(plan, task, work, console) for task in (plan.task, plan.held_out)}
+    asked = papers(plan, tests)
+    entrants = list(trained(plan, tests, work, console))
+    waiting = [entrant for entrant in entrants if any(paper.left(entrant.log) for paper in asked)]
+    if waiting:
+        with served_exam(plan, asked, work, console) as examine:
+            for entrant in waiting:
+                examine(entrant)
+    found: dict[str, dict[int, dict[str, list[dict[str, Any]]]]] = {}
+    for entrant in entrants:
+        answers = {name: rows for paper in asked for name, rows in paper.read(entrant.log).items()}
+        found.setdefault(entrant.arm, {})[entrant.seed] = answers
     return {
         "plan": {**dataclasses.asdict(plan), "model": Path(plan.model).name},
         "test_rows_sha256": {task: sha256(path) for task, path in tests.items()},
-        "trained": trained,
+        "trained": [entrant.told() for entrant in entrants if entrant.adapter is not None],
         "arms": report(found),
     }
 

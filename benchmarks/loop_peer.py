@@ -2,11 +2,12 @@
 
     python -m benchmarks.loop_peer [--problems 32] [--clients 1 4 16] [--adapter DIR] [--tokens 320]
 
-One `redraft serve` answers all of them, at a time one: ours as `NAME:loop` with --drafts drafts and no critic (`adaptive`), and with the
-server's defaults (`loop`); optillm's proxy stands before the same server and asks it for plain chats. Its own settings stay: samples at
-temperature 1, five of them for self_consistency, three for bon. Ours draws at --temperature. Tokens are those that the engine counted,
-cancelled ones included. Every way answers the same problems with each number of clients; mars, of some hundred calls a problem, a few of
-them in the first round. An answer is what our checker reads in the reply; a proxy's error is a wrong answer and counted.
+One `redraft serve` answers all of them, at a time one: ours as `NAME:loop` with --drafts drafts and no critic (`adaptive`), the same two by
+two until the lead's posterior is 85 % (`thrifty`), and with the server's defaults (`loop`); optillm's proxy stands before the same server
+and asks it for plain chats. Its own settings stay: samples at temperature 1, five of them for self_consistency, three for bon. Ours draws
+at --temperature. Tokens are those that the engine counted, cancelled ones included. Every way answers the same problems with each number of
+clients; mars, of some hundred calls a problem, a few of them in the first round. An answer is what our checker reads in the reply; a
+proxy's error is a wrong answer and counted.
 """
 
 from __future__ import annotations
@@ -126,9 +127,11 @@ def run(way: Way, engine: str, problems: Sequence[tasks.Problem], clients: int, 
 def our_ways(url: str, model: str, drafts: int, temperature: float) -> list[Way]:
     """`direct` is the plain chat that both are built on."""
     adaptive = {"drafts": drafts, "rounds": 0, "temperature": temperature, "seed": 1}
+    thrifty = {**adaptive, "batch": 2, "confidence": 0.85}
     return [
         Way("direct", url, model, {"temperature": 0}),
         Way(f"redraft adaptive, at most {drafts}", url, f"{model}:loop", {"loop": adaptive}),
+        Way(f"redraft thrifty, at most {drafts}", url, f"{model}:loop", {"loop": thrifty}),
         Way("redraft loop, defaults", url, f"{model}:loop", {"loop": {"seed": 1}}),
     ]
 
@@ -202,18 +205,17 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         runs = measure(arguments, stack, Path(folder))
-    ours = next(run["way"] for run in runs if run["way"].startswith("redraft adaptive"))
     found = {
         **{key: getattr(arguments, key) for key in ("problems", "clients", "tokens", "drafts", "temperature")},
         "task": Path(arguments.task).name,
         "model": name(arguments),
         "optillm": optillm_peer.OPTILLM.version,
-        "adaptive_to_self_consistency": compared(runs, ours, "optillm self_consistency"),
+        "ours_to_self_consistency": {way: compared(runs, way, "optillm self_consistency") for way in sorted({run["way"] for run in runs})},
         "runs": runs,
         "hardware": hardware(),
     }
     save("loop_peer", found)
-    print(json.dumps(found["adaptive_to_self_consistency"], indent=2))
+    print(json.dumps(found["ours_to_self_consistency"], indent=2))
     return 0
 
 

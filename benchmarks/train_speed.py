@@ -28,8 +28,8 @@ from rich.console import Console
 
 from benchmarks.report import claim, hardware, save
 from redraft import home, records
-from trainer.build import Job
 from trainer.config import FitConfig
+from trainer.fitting.build import Job
 
 LONGEST, SEED = 384, 0
 SIDES = ("redraft", "trl", "trl-float32")
@@ -76,7 +76,7 @@ def measure(side: str, config: FitConfig) -> dict[str, Any]:
     """Train in this process: seconds, tokens and loss of every step, and the peak of memory."""
     from transformers import TrainerCallback
 
-    from trainer import build, fit, loops
+    from trainer.fitting import build, fit, loops
 
     quiet = Console(file=sys.stderr)
     job = fit.prepare(build.settle(config), quiet)
@@ -110,7 +110,7 @@ def trl_trainer(job: Job, order: list[int], precision: dict[str, bool]) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from trainer import build
+    from trainer.fitting import build
 
     optim = job.config.optim
     arguments = SFTConfig(

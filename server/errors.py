@@ -62,5 +62,7 @@ class Route(APIRoute):
                 return response_of(of_validation(error.errors()))
             except RedraftError as error:
                 return response_of(error)
+            except HTTPException as error:  # a body that is no text at all
+                return await handle_http(request, error)
 
         return typed

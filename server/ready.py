@@ -1,4 +1,4 @@
-"""One line when the server answers: its address, its models, where the docs and the metrics are."""
+"""One line when the server answers: its address, its models, where the docs and the metrics are. On a Unix socket too."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def address(host: str | None, port: int, *, tls: bool = False) -> str:
     return f"{'https' if tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
 
-async def announce(parts: Services, *, host: str | None, port: int, tls: bool = False) -> None:
+async def announce(parts: Services, *, host: str | None, port: int, tls: bool = False, uds: str | None = None) -> None:
     """Wait until `/health/ready` answers on the listening address, then say so on standard output."""
-    url = address(host, port, tls=tls)
+    url = address(None if uds else host, port, tls=tls)
     # This asks our own address, whatever name its certificate is for.
-    async with httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(verify=False, uds=uds)) as client:
         while True:
             await asyncio.sleep(POLL_S)
             try:
@@ -32,4 +32,5 @@ async def announce(parts: Services, *, host: str | None, port: int, tls: bool = 
             if answer.status_code == httpx.codes.OK:
                 break
     names = ", ".join(f"{name} ({name}{LOOP_SUFFIX})" for name in answer.json()["models"])
-    print(f"redraft is ready: {url}/v1  models: {names}  docs: {url}/docs  metrics: {url}/metrics", file=sys.stdout, flush=True)
+    shown = f"{url}/v1  models: {names}  docs: {url}/docs  metrics: {url}/metrics" if uds is None else f"unix:{uds}  models: {names}"
+    print(f"redraft is ready: {shown}", file=sys.stdout, flush=True)

@@ -72,6 +72,7 @@ class Page:
         self._browser = browser
         self.requests: list[str] = []
         self.complaints: list[str] = []
+        self._posts: list[tuple[str, str | None]] = []
         self._context = browser.call("Target.createBrowserContext")["browserContextId"]
         target = browser.call("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
         self.session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -88,12 +89,17 @@ class Page:
         match event:
             case "Network.requestWillBeSent" if not params["request"]["url"].startswith("data:"):
                 self.requests.append(params["request"]["url"])
+                self._posts.append((params["request"]["url"], params["request"].get("postData")))
             case "Runtime.exceptionThrown":
                 self.complaints.append(params["exceptionDetails"].get("exception", {}).get("description", "an exception"))
             case "Log.entryAdded":
                 self.complaints.append(params["entry"]["text"] + " " + params["entry"].get("url", ""))
             case "Page.javascriptDialogOpening":
                 self.complaints.append(f"dialog: {params['message']}")
+
+    def posted(self, url: str) -> list[Any]:
+        """The JSON bodies that were sent there."""
+        return [json.loads(body) for where, body in self._posts if where == url and body is not None]
 
     def go(self, url: str) -> None:
         self.call("Page.navigate", url=url)

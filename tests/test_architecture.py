@@ -22,6 +22,8 @@ ALLOWED = {
     "deploy": set(),
     "benchmarks": {"redraft", "server", "evalsuite", "evalsuite.checker", "evalsuite.graders", "trainer"},
 }
+TRAINER = ("algebra", "teachers", "data", "adapters", "fitting", "stages", "commands", "running")
+"""The trainer's rooms: each may import those before it, and the trainer's own modules outside of rooms."""
 HEAVY = ("torch", "vllm", "transformers")
 
 
@@ -59,6 +61,20 @@ def test_imports_run_one_way(room: str) -> None:
         if found.split(".")[0] in ROOMS and not may(name, found)
     ]
     assert wrong == []
+
+
+def test_the_trainers_rooms_stand_in_order() -> None:
+    wrong = [
+        f"{name} imports {found}"
+        for name, tree in modules("trainer")
+        for found in imports(tree)
+        if (mine := within_trainer(name)) and (other := within_trainer(found)) and TRAINER.index(mine) < TRAINER.index(other)
+    ]
+    assert wrong == []
+
+
+def within_trainer(name: str) -> str | None:
+    return next((room for room in TRAINER if name.startswith(f"trainer.{room}.")), None)
 
 
 def test_only_the_engine_room_imports_vllm() -> None:

@@ -17,7 +17,7 @@ import evalsuite.cli
 import server.cli
 import trainer.cli
 import trainer.config
-import trainer.plan
+import trainer.running.plan
 from redraft.errors import BY_STATUS
 from redraft.types import Stop
 from server import config
@@ -136,7 +136,7 @@ def test_yaml_examples_are_accepted(page: Path, tmp_path: Path) -> None:
         if "method" in yaml.safe_load(block.text):
             trainer.config.load(example)
         elif "workdir" in yaml.safe_load(block.text):
-            trainer.plan.load(example)
+            trainer.running.plan.load(example)
         else:
             config.load(example, {})
 

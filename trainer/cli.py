@@ -8,11 +8,12 @@ import sys
 import typer
 
 from redraft.errors import RedraftError
-from trainer.commands import data, evaluate, publish, run, train
+from trainer.commands import data, evaluate, publish, train
+from trainer.running.command import run
 
 app = typer.Typer(help="Verified critiques in, a better critic out.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 STAGES = (data.sample, data.solutions, data.inject, data.critique, data.verify, data.select, train.preview, train.fit)
-for command in (*STAGES, evaluate.evaluate, publish.publish, run.run):
+for command in (*STAGES, evaluate.evaluate, publish.publish, run):
     app.command()(command)
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from redraft import prompts
-from trainer import rft, sources, tables
+from trainer import rft
 from trainer.config import FitConfig, Method, Source
+from trainer.data import sources, tables
 from trainer.errors import BadConfig
 
 NOT_TRAINING = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.dashboards.panels import Rows, heat, lines, page
-from deploy.dashboards.query import buckets, part, rate
+from deploy.dashboards.query import buckets, chosen, part, rate
 
 RUN = "{{task}} {{strategy}} {{model}}"
 
@@ -54,6 +54,16 @@ def build() -> Dashboard:
             stacked=True,
         ),
         heat("P(correct)", "How sure the critics were.", buckets("redraft_critic_p_correct"), unit="percentunit"),
+        lines(
+            "Calibrated critics: said correct",
+            "Share of the last verdicts that say so, and how far it lies outside of what the calibration lets expect (0 while within).",
+            {
+                "{{critic}} said": f"avg by (critic) ({chosen('redraft_critic_said_correct')})",
+                "{{critic}} outside": f"max by (critic) (abs({chosen('redraft_critic_drift')}))",
+            },
+            unit="percentunit",
+            most=1,
+        ),
     ]
     rows: Rows = {"Accuracy": accuracy, "Calibration": calibration}
     return page("evaluation", "Evaluation", "Accuracy and calibration over time.", rows, refresh="1m")

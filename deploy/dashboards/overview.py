@@ -64,6 +64,12 @@ def build() -> Dashboard:
             unit="short",
         ),
         lines(
+            "Completions of loops",
+            "Drafts, critiques and revisions that the engine writes for loops, and those that wait for the loops' share of it.",
+            {"running": total(chosen("redraft_completions_running")), "waiting": total(chosen("redraft_completions_waiting"))},
+            unit="short",
+        ),
+        lines(
             "Generated tokens",
             "Tokens a second by stage, cancelled work included.",
             {"{{stage}}": rate("redraft_stage_tokens_total", 'kind="generated"', by=["stage"])},
@@ -93,6 +99,13 @@ def build() -> Dashboard:
             "Generated tokens of one loop, all stages together.",
             {"p50": quantile(0.5, "redraft_loop_generated_tokens"), "p95": quantile(0.95, "redraft_loop_generated_tokens")},
             unit="short",
+        ),
+        lines(
+            "Prompt in the prefix cache",
+            "Share of a loop's prompt tokens that need not be read again.",
+            {"mean": mean("redraft_loop_cached_prompt_share")},
+            unit="percentunit",
+            most=1,
         ),
     ]
     rows: Rows = {"Promises": tiles, "Traffic": traffic, "Loops": loops}

@@ -47,12 +47,17 @@ class Adapters:
         return asyncio.create_task(self.reconciler.run())
 
 
-def state_file(root: Path, model: str, port: int) -> Path:
-    """Where one server writes down its aliases: the server of this model at this port is the same after a restart."""
-    return root / f"state-{hashlib.sha256(model.encode()).hexdigest()[:12]}-{port}.sqlite"
+def state_file(root: Path, model: str, at: int | str) -> Path:
+    """Where one server writes down its aliases: the server of this model at this port, or Unix socket, is the same after a restart."""
+    place = at if isinstance(at, int) else _digest(at)
+    return root / f"state-{_digest(model)}-{place}.sqlite"
 
 
-def build(settings: AdapterSettings, host: AdapterHost, base: Base, observer: Observer, *, model: str, port: int) -> Adapters:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def build(settings: AdapterSettings, host: AdapterHost, base: Base, observer: Observer, *, model: str, at: int | str) -> Adapters:
     """Raises StateFailed when the state's file cannot be used."""
     root = settings.folder or home() / "adapters"
     relative = [str(path) for path in settings.roots if not path.expanduser().is_absolute()]
@@ -64,7 +69,7 @@ def build(settings: AdapterSettings, host: AdapterHost, base: Base, observer: Ob
     store = Store(root)
     hub = Hub(root / HUB, allowed=settings.hub, max_bytes=settings.max_bytes)
     gate = Gate(base, store, Rules(roots, settings.max_bytes, settings.require_manifest), hub)
-    ledger = Ledger(state_file(root, model, port))
+    ledger = Ledger(state_file(root, model, at))
     registry = Registry(Slots(host, store, wait_s=settings.wait_s), gate, ledger, observer)
     store.sweep(unused_s=settings.keep_days * DAY_S)
     return Adapters(registry, None if settings.file is None else Reconciler(registry, settings.file, every_s=settings.reconcile_s))

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 from redraft.errors import BadRequest
-from server import config
-from server.config import ServeSettings
+from server import config, unix
+from server.config import ServeSettings, vllm_flags
 from server.supervise import Patience, Supervisor
 
 USAGE = "[MODEL] [OPTIONS] [any vLLM flag]"
@@ -65,21 +65,23 @@ def serve(
         "supervise": supervise,
     }
     settings = config.load(config_file, flags)
-    _check_bind(settings)
+    path = unix.path_of([*vllm_flags(settings.vllm), *rest])
+    _check_bind(settings, path)
     if settings.engine_url is not None:
         _serve_remote(settings, rest)
     elif settings.supervise:
-        _supervise(settings)
+        _supervise(settings, path)
     else:
         _serve_engine(settings, rest)
 
 
-def _check_bind(settings: ServeSettings) -> None:
+def _check_bind(settings: ServeSettings, path: str | None) -> None:
     """Before anything is loaded. Raises BadRequest for a server that others could reach and that nobody has a key for."""
-    from server.guard import gates
+    from server.guard import gates, hosts
 
     own = filter(None, [os.environ.get("VLLM_API_KEY")])
-    gates.keyring(settings.model_copy(update={"api_key": [*settings.api_key, *own]}), bind=settings.host)
+    bind = settings.host if path is None else f"{hosts.SOCKET}{path}"
+    gates.keyring(settings.model_copy(update={"api_key": [*settings.api_key, *own]}), bind=bind)
 
 
 def split_model(rest: list[str]) -> tuple[str | None, list[str]]:
@@ -107,12 +109,17 @@ def _serve_remote(settings: ServeSettings, rest: list[str]) -> None:
     serving.serve(standalone(settings), host=settings.host, port=settings.port)
 
 
-def _supervise(settings: ServeSettings) -> None:
+def kept_open(settings: ServeSettings, path: str | None) -> tuple[str, int] | None:
+    """The address that a supervisor opens and keeps; None where each server opens its own: a Unix socket, or without a stand-in."""
+    return (settings.host, settings.port) if settings.standin and path is None else None
+
+
+def _supervise(settings: ServeSettings, path: str | None) -> None:
     """The same command again, unsupervised, as a child of this process."""
     command = [sys.executable, "-P", "-m", "server.cli", "serve", "--no-supervise", *sys.argv[2:]]
     patience = Patience(restarts=settings.restarts)
     try:
-        supervisor = Supervisor(command, patience, _say, address=(settings.host, settings.port) if settings.standin else None)
+        supervisor = Supervisor(command, patience, _say, address=kept_open(settings, path))
     except OSError as error:
         raise BadRequest(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}", param="port") from error
     raise typer.Exit(supervisor.run())

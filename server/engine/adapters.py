@@ -80,4 +80,4 @@ def build(state: State, args: Namespace, settings: ServeSettings, series: Adapte
     if state.vllm_config.lora_config is None or (args.api_server_count or 1) > 1:
         return None
     model = state.vllm_config.model_config.model
-    return parts.build(settings.adapters, VllmAdapterHost(state), base_of(state), series, model=model, port=args.port)
+    return parts.build(settings.adapters, VllmAdapterHost(state), base_of(state), series, model=model, at=args.uds or args.port)

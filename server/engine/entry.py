@@ -11,7 +11,7 @@ from pathlib import Path
 
 from redraft import home
 from redraft.errors import BadRequest
-from server import standin
+from server import standin, unix
 from server.config import ServeSettings, vllm_flags
 from server.engine import machine
 
@@ -75,6 +75,7 @@ def serve(settings: ServeSettings, model: Path | str, flags: list[str]) -> None:
         raise BadRequest(f"MODEL comes first: redraft serve {args.model_tag or args.model} ...", param="model")
     if args.api_key:
         raise BadRequest("--api-key belongs before vLLM's flags: it guards the loop's routes too", param="api_key")
+    _check_launcher(args)
     if args.enable_lora and args.max_cpu_loras is None:
         args.max_cpu_loras = max(args.max_loras, ADAPTER_SLOTS) + len(args.lora_modules or ())
     validate_parsed_serve_args(args)
@@ -84,13 +85,31 @@ def serve(settings: ServeSettings, model: Path | str, flags: list[str]) -> None:
     uvloop.run(run_server(args))
 
 
+def _check_launcher(args: argparse.Namespace) -> None:
+    """Raises BadRequest for what other launchers of vLLM do: this one is one server process, and would pass over it in silence."""
+    flags = {
+        "--api-server-count": args.api_server_count not in {None, 1},
+        "--headless": args.headless,
+        "--grpc": args.grpc,
+        "--data-parallel-multi-port-external-lb": args.data_parallel_multi_port_external_lb,
+    }
+    for flag, given in flags.items():
+        if given:
+            raise BadRequest(
+                f"{flag}: `redraft serve` is one server process with all its engines; for more of them see docs/scale.md",
+                param=flag.removeprefix("--").replace("-", "_"),
+            )
+
+
 def _listen(args: argparse.Namespace) -> None:
-    """At the supervisor's socket, which is open already, where there is one."""
+    """At the supervisor's socket, which is open already, where there is one; or at a Unix socket, where none is in the way."""
+    if args.uds:
+        unix.clear(Path(args.uds))
     listening = standin.inherited()
     if listening is None:
         return
     if args.uds:
-        raise BadRequest("--uds needs the setting `standin: false`: the supervisor listens on a port", param="uds")
+        raise BadRequest("--uds is to be written out, as `--uds PATH`: the supervisor has opened a port", param="uds")
     from vllm.entrypoints.launchers import launcher
 
     def opened(address: tuple[str, int], *, reuse_port: bool) -> socket.socket:

@@ -1,11 +1,12 @@
-"""What suits the CPU at hand: the dtype of the arithmetic, and how many cores the engine leaves to others.
+"""What suits the machine at hand: the dtype of the arithmetic, how many cores the engine leaves to others, and whether torch can compile.
 
-`benchmarks/cpu_engine.py` measures what both are worth. Knows neither torch nor vLLM.
+`benchmarks/cpu_engine.py` measures what the first two are worth. Knows neither torch nor vLLM.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 FEW_CORES = 4
@@ -30,6 +31,16 @@ def dtype(weights: Path | str, *, cpuinfo: str | None = None, memory: int | None
 
 
 def environment(cores: int | None = None) -> dict[str, str]:
-    """What to tell vLLM's CPU backend about threads. Nothing on a machine of many cores: vLLM keeps one free there."""
+    """What to tell vLLM's CPU backend and torch. Of threads nothing on a machine of many cores: vLLM keeps one free there."""
     usable = len(os.sched_getaffinity(0)) if cores is None else cores
-    return {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"} if usable <= FEW_CORES else {}
+    threads = {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"} if usable <= FEW_CORES else {}
+    return threads | ({} if compiles() else {"TORCH_COMPILE_DISABLE": "1"})
+
+
+def compiles() -> bool:
+    """Is there a C++ compiler where torch would look? Without one, the first request for log-probabilities ends vLLM's CPU engine.
+
+    vLLM compiles a small part of its sampler even in eager mode.
+    """
+    named = os.environ.get("CXX", "g++").split()
+    return bool(named) and shutil.which(named[0]) is not None

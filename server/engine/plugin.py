@@ -20,6 +20,7 @@ from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion import api_router as vllm_chat
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
+from vllm.logger import init_logger
 from vllm.v1.metrics.prometheus import get_prometheus_registry
 
 from redraft import calibration
@@ -76,6 +77,17 @@ def sharing(settings: ServeSettings, config: VllmConfig) -> ServeSettings:
     return settings.model_copy(update={"limits": settings.limits.model_copy(update={"in_flight": part_of(sequences)})})
 
 
+def not_shared(args: Namespace) -> str | None:
+    """What several API server processes of one bare vLLM do each for themselves; None where there is one. Ours is one always."""
+    processes = args.api_server_count or 1
+    if processes == 1:
+        return None
+    return (
+        f"{processes} API server processes: limits of keys, the queue of loops, their share of the engine and replays of `Idempotency-Key` "
+        "are of each by itself, and adapters cannot be swapped; `redraft serve` starts one (docs/scale.md)"
+    )
+
+
 class RedraftEndpoints:
     """vLLM's EndpointPlugin protocol."""
 
@@ -92,6 +104,8 @@ class RedraftEndpoints:
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
         assert engine_client is not None  # there is one for `required_tasks`
+        if (warning := not_shared(args)) is not None:
+            init_logger("vllm.plugins.redraft").warning(warning)
         config = state.vllm_config
         settings = sharing(within(with_calibrations(settings_of(args), args), config.model_config.max_model_len), config)
         limits = settings.limits
@@ -112,7 +126,8 @@ class RedraftEndpoints:
         if hosted is not None:
             state.redraft_reconciler = await hosted.start()
         state.redraft_watch = asyncio.create_task(parts.vitals.watch())
-        state.redraft_announcement = asyncio.create_task(ready.announce(parts, host=args.host, port=args.port, tls=bool(args.ssl_certfile)))
+        told = ready.announce(parts, host=args.host, port=args.port, tls=bool(args.ssl_certfile), uds=args.uds)
+        state.redraft_announcement = asyncio.create_task(told)
 
 
 def _wrap_chat(app: FastAPI) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from redraft.errors import BadRequest
 from server.config import Limits
@@ -16,6 +16,8 @@ from server.guard.patterns import expanded
 MAX_DEPTH = 64
 """Levels of a JSON schema."""
 PATTERNS = frozenset({"pattern", "regex", "guided_regex", "whitespace_pattern"})
+MEDIA = ("messages", "input", "inputs", "system", "query", "queries", "documents", "items", "data_1", "data_2", "text_1", "text_2")
+"""Where chats, embeddings, scores and rankings may hold pictures."""
 LINK = "_url"
 """How the fields that name a remote file end: `image_url`, `video_url`, `file_url`, ..."""
 
@@ -45,7 +47,8 @@ class Caps:
             | dict.fromkeys(("stop", "stop_sequences", "bad_words"), self._stops)
             | dict.fromkeys(("guided_regex", "structured_outputs", "response_format", "text", "tools"), self._shape)
             | dict.fromkeys(("guided_json", "guided_grammar", "guided_choice", "structural_tag", "output_config"), self._shape)
-            | dict.fromkeys(("messages", "input", "system"), _media)
+            | dict.fromkeys(MEDIA, _media)
+            | {"images": _images}
             | dict.fromkeys(("engine_url", "base_url", "api_base", "upstream"), _upstream)
             | dict.fromkeys(("kv_transfer_params", "ec_transfer_params"), _upstream)
             | {"chat_template": _template, "chat_template_kwargs": self._kwargs}
@@ -169,11 +172,22 @@ def _upstream(field: str, value: Any) -> None:
 
 def _media(field: str, value: Any) -> None:
     """Conversations may hold media in themselves, never links that this server would have to follow."""
-    for index, said in enumerate(value if isinstance(value, list) else ()):
+    entries = [(f"{field}.{index}", said) for index, said in enumerate(value)] if isinstance(value, list) else [(field, value)]
+    for place, said in entries:
         link = _link_in(said) if isinstance(said, dict | list) else None
         if link is not None:
-            place = f"{field}.{index}.content" if isinstance(said, dict) and "content" in said else f"{field}.{index}"
-            raise BadRequest(f"`{place}`: `{link[:80]}` is a link; send the file itself as a `data:` URL", param=place)
+            _refuse_link(f"{place}.content" if isinstance(said, dict) and "content" in said else place, link)
+
+
+def _images(field: str, value: Any) -> None:
+    """Embeddings of pictures take them without a name around each."""
+    for index, image in enumerate(value if isinstance(value, list) else ()):
+        if _leads_away(image):
+            _refuse_link(f"{field}.{index}", "an image")
+
+
+def _refuse_link(place: str, link: str) -> NoReturn:
+    raise BadRequest(f"`{place}`: `{link[:80]}` is a link; send the file itself as a `data:` URL", param=place)
 
 
 def _link_in(said: Any) -> str | None:

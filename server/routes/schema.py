@@ -86,11 +86,12 @@ class LoopParams(Strict):
 
 
 def _with_effort(options: LoopOptions, effort: str | None, limits: Limits) -> LoopOptions:
-    """`low` votes over a few short tries, `high` draws and judges more; both scale the budgets of the server's settings."""
+    """`low` votes over a few tries, the third if two differ; `high` draws and judges more; both scale the budgets of the settings."""
     if effort == "low":
         return replace(
             options,
             drafts=min(options.drafts, 3),
+            batch=min(options.batch, 2),
             rounds=0,
             max_tokens=max(8, options.max_tokens // 4),
             max_calls=min(options.max_calls, 4),

@@ -17,7 +17,7 @@ pytest.importorskip("grafana_foundation_sdk", reason="the dashboards' generator 
 
 from deploy.dashboards.__main__ import FOLDER, PAGES, drift, main, rendered
 from deploy.dashboards.panels import WIDTH
-from tests.deploy.series import DEPLOY, all_series
+from tests.deploy.series import DEPLOY, all_series, ours
 
 PROMTOOL = shutil.which("promtool")
 KEYWORDS = {
@@ -87,6 +87,16 @@ def test_panels_fill_the_grid_without_overlap(name: str) -> None:
 def test_every_query_asks_for_series_that_exist() -> None:
     known = all_series()
     assert [f"{where}: {name}" for where, expression in queries() for name in sorted(named(expression) - known)] == []
+
+
+def test_every_series_of_ours_has_a_panel() -> None:
+    """`_bucket` stands for the histogram's others."""
+    shown = {family(name) for _, expression in queries() for name in named(expression)}
+    assert sorted({family(name) for name in ours()} - shown) == []
+
+
+def family(series: str) -> str:
+    return re.sub(r"_(?:bucket|sum|count)$", "", series)
 
 
 def test_a_name_that_does_not_exist_would_be_seen() -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from deploy.image import lock_subset
+from redraft import assets
 from server.config import ServeSettings
 from server.drain import FLUSH_S
 from server.routes.health import ASK_S
@@ -22,7 +24,20 @@ KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 MANIFESTS = [path for path in KUBERNETES if path.name != "kustomization.yaml"]
 CUSTOM = {"PodMonitor"}
 HADOLINT = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
+SHELLCHECK = shutil.which("shellcheck") or shutil.which("shellcheck", path=str(Path(sys.executable).parent))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+WHEEL = """
+from setuptools.dist import Distribution
+project = Distribution({"script_name": "setup.py"})
+project.parse_config_files()
+project.include_package_data = False
+command = project.get_command_obj("build_py")
+command.ensure_finalized()
+for path in command.get_outputs(include_bytecode=False):
+    print(path.removeprefix(command.build_lib + "/"))
+"""
+"""Prints what setuptools would put into a wheel, without building one."""
 
 
 def manifest(name: str) -> dict[str, Any]:
@@ -50,11 +65,33 @@ def test_hadolint_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_image_copies_only_what_is_there_and_not_left_out() -> None:
-    copied = [word for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE) for word in line.split()[:-1]]
-    kept = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
-    assert [path for path in copied if not (ROOT / path).exists()] == []
-    assert [path for path in copied if not any(path == name or path.startswith(f"{name}/") for name in kept)] == []
+@pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing() -> None:
+    assert SHELLCHECK is not None
+    done = subprocess.run([SHELLCHECK, *(DEPLOY / "image").glob("*.sh")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_builder_gets_what_the_image_copies_and_nothing_else() -> None:
+    lines = [line.split() for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)]
+    copied = {path for words in lines for path in words[:-1]}
+    assert [path for path in sorted(copied) if not (ROOT / path).exists()] == []
+    assert set(re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)) == copied
+    include = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {name.removesuffix("*") for name in include} <= copied
+
+
+def test_the_image_takes_the_web_libraries_from_where_they_are_brought() -> None:
+    (source, target) = re.findall(r"^COPY --from=web (\S+) (\S+)$", DOCKERFILE, re.MULTILINE)[0]
+    assert ROOT / target == assets.DIST
+    assert source == f"/opt/redraft/{target}"
+
+
+def test_a_wheel_holds_every_file_of_the_packages() -> None:
+    done = subprocess.run([sys.executable, "-c", WHEEL], cwd=ROOT, capture_output=True, text=True, check=True)
+    rooms = [ROOT / name for name in ("redraft", "server", "evalsuite", "trainer")]
+    files = [path for room in rooms for path in room.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert set(done.stdout.split()) == {path.relative_to(ROOT).as_posix() for path in files if path != assets.ROOM / ".npmrc"}
 
 
 def test_the_image_runs_as_nobody_in_particular_and_checks_its_health_without_curl() -> None:

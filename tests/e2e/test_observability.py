@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ SILENT = {
     "redraft_critic_said_correct": "and so no critic is held to them",
     "redraft_critic_drift": "nor watched for drift",
     "redraft_adapter_swaps_total": "no adapter is swapped here",
+    "redraft_adapter_swap_seconds_bucket": "nor timed",
     "redraft_adapter_refusals_total": "no adapter is refused here",
 }
 
@@ -134,7 +136,8 @@ async def test_every_panel_returns_data(served: Server, prometheus: Prometheus) 
     empty = []
     for where, expression in queries():
         asked = expression.replace("$__rate_interval", "5m").replace("$instance", ".*")
-        if not await prometheus.ask(asked) and not named(expression) & SILENT.keys():
+        numbers = [float(one["value"][1]) for one in await prometheus.ask(asked)]
+        if not any(map(math.isfinite, numbers)) and not named(expression) & SILENT.keys():
             empty.append(f"{where}: {asked}")
     assert empty == []
 
@@ -154,7 +157,7 @@ async def test_the_listed_series_are_vllms(served: Server) -> None:
         text = (await client.get("/metrics")).text
     real = set(re.findall(r"^([a-zA-Z_:][\w:]*)", text, re.MULTILINE))
     assert sorted(vllms() - real) == []
-    assert ours() - real <= {*SILENT, "redraft_adapter_swap_seconds_bucket"}
+    assert ours() - real <= SILENT.keys()
 
 
 async def test_openmetrics_can_be_read(served: Server) -> None:

@@ -11,8 +11,8 @@ import pytest
 from redraft import prompts
 from redraft.types import Message
 from tests.e2e.conftest import Server
-from trainer.render import Renderer
-from trainer.rows import Example
+from trainer.data.rows import Example
+from trainer.fitting.render import Renderer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -78,7 +78,7 @@ def test_the_model_comes_first() -> None:
 def test_effort_scales_the_settings_within_the_limits_and_fields_beside_it_win() -> None:
     defaults, limits = LoopDefaults(drafts=5, max_tokens=1000, deadline_s=8), Limits(drafts=12, max_tokens=3000)
     low = LoopParams(effort="low").options(defaults, limits)
-    assert (low.drafts, low.rounds, low.max_tokens, low.max_calls, low.deadline_s) == (3, 0, 250, 4, 2)
+    assert (low.drafts, low.batch, low.rounds, low.max_tokens, low.max_calls, low.deadline_s) == (3, 2, 0, 250, 4, 2)
     high = LoopParams(effort="high", rounds=1).options(defaults, limits)
     assert (high.drafts, high.rounds, high.max_tokens, high.max_calls, high.deadline_s) == (12, 1, 3000, 256, 32)
     assert LoopParams(effort="medium").options(defaults, limits) == LoopParams().options(defaults, limits)

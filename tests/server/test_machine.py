@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,24 @@ def test_of_a_model_whose_size_is_not_known_bfloat16(tmp_path: Path) -> None:
     assert machine.dtype(tmp_path, cpuinfo=XEON, memory=GIB) == "bfloat16"
 
 
-def test_few_cores_all_compute() -> None:
+def test_few_cores_all_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", sys.executable)
     assert machine.environment(2) == {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
     assert machine.environment(16) == {}
+
+
+@pytest.mark.parametrize(
+    ("named", "there"), [("no-such-compiler", False), ("no-such-compiler -O2", False), (f"{sys.executable} -O2", True), ("", False)]
+)
+def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, named: str, there: bool) -> None:
+    monkeypatch.setenv("CXX", named)
+    assert machine.compiles() is there
+    assert machine.environment(16) == ({} if there else {"TORCH_COMPILE_DISABLE": "1"})
+
+
+def test_the_compiler_is_the_one_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not machine.compiles()
+    (tmp_path / "g++").touch(mode=0o755)
+    assert machine.compiles()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -28,6 +30,36 @@ HOSTILE = (
     r" $\href{javascript:alert(5)}{x}$ $\htmlData{x=y}{z}$ \(\text{<iframe src=//a.b>}\) $$\includegraphics{http://a.b/c.png}$$"
     r" $\style{background:url(http://a.b)}{q}$ \boxed{<img src=x onerror=alert(6)>}"
 )
+CORPUS = (
+    "<script>window.pwned=1</script>",
+    "<img src=x onerror=window.pwned=1>",
+    "<svg/onload=window.pwned=1>",
+    "<svg><animate onbegin=window.pwned=1 attributeName=x dur=1s>",
+    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=x onerror=window.pwned=1&gt;'>",
+    "<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
+    "<object data='javascript:window.pwned=1'></object>",
+    "<form action=javascript:window.pwned=1><input type=submit autofocus onfocus=window.pwned=1>",
+    "<details open ontoggle=window.pwned=1>",
+    "<a href='javascript:window.pwned=1'>a</a>",
+    "<base href='http://127.0.0.2/'>",
+    "<link rel=stylesheet href='http://127.0.0.2/x.css'>",
+    "<meta http-equiv=refresh content='0;url=javascript:window.pwned=1'>",
+    "<style>*{background:url('http://127.0.0.2/')}</style>",
+    "<template shadowrootmode=open><img src=x onerror=window.pwned=1></template>",
+    "&lt;img src=x onerror=window.pwned=1&gt;",
+    '"><img src=x onerror=window.pwned=1>',
+    "</textarea><img src=x onerror=window.pwned=1>",
+    "${window.pwned=1} {{constructor.constructor('window.pwned=1')()}}",
+    r"$\href{javascript:window.pwned=1}{x}$",
+    r"$\url{javascript:window.pwned=1}$",
+    r"$\includegraphics{http://127.0.0.2/x.png}$",
+    r"$\htmlStyle{background:url(http://127.0.0.2/)}{x}$ $\htmlData{onclick=window.pwned=1}{x}$",
+    r"$\text{<img src=x onerror=window.pwned=1>}$",
+    r"$\unicode{x3cimg}$ $\def\a{<img src=x onerror=window.pwned=1>}\a$",
+    "$<img src=x onerror=window.pwned=1>$",
+    "\u202e<img src=x onerror=window.pwned=1>\u2066",
+)
+"""What pages are broken into with. Each sets `pwned` or asks another host, if it is taken for markup."""
 CTRL = 2
 unhurried = pytest.mark.e2e
 """Not among the quick tests, which are to stay quick; no vLLM is started for these either."""
@@ -41,12 +73,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A tab that must not have complained of anything when the test is over."""
+    """A tab that must not have complained of anything, nor asked any other host, when the test is over."""
     opened = Page(browser)
     yield opened
     complaints = list(opened.complaints)
     opened.close()
     assert complaints == []
+    assert {urlsplit(url).hostname for url in opened.requests} <= {"127.0.0.1"}, "nothing may come from elsewhere"
 
 
 CHOOSE = """(() => {{
@@ -111,6 +144,62 @@ def test_a_critic_that_nobody_has_measured_is_not_asked_and_the_page_says_so(pag
     assert cards(page, "critique") == []
 
 
+def fill(page: Page, name: str, text: str) -> None:
+    page.evaluate(f"document.querySelector('[name={name}]').focus()")
+    page.type(text)
+
+
+@unhurried
+def test_what_was_picked_is_asked_for(page: Page, serve: Serve) -> None:
+    served = serve(Script(DRAFTS, critic=verdict(0.2), reviser=lambda request: [Reply(r"\boxed{4}")]))
+    opened(page, served)
+    for name in ("model", "critic"):
+        assert page.evaluate(f"[...document.querySelector('[name={name}]').options].map(o => o.value)") == ["", "scripted", "critic"]
+    for name, value in (("model", "scripted"), ("critic", "critic"), ("critique", "always")):
+        page.evaluate(CHOOSE.format(name=name, value=value))
+    budgets = {"drafts": "2", "rounds": "1", "max_tokens": "321", "deadline_s": "9.5", "temperature": "0.25", "seed": "7"}
+    for name, text in budgets.items():
+        fill(page, name, text)
+    page.wait("document.querySelector('#code').textContent.includes('9.5')")
+    ask(page, "2+2?")
+    spoken(page, "Done.")
+    judging = {request.model for request in served.engine.requests if "Solution:" in request.messages[0]["content"]}
+    assert judging == {"critic"}
+    drafts = [request for request in served.engine.requests if request.messages[-1]["content"] == "2+2?"]
+    assert sum(request.n for request in drafts) == 2
+    assert {request.model for request in drafts} == {"scripted"}
+    assert {request.temperature for request in drafts} <= {0, 0.25}
+    assert max(request.max_tokens for request in drafts) <= 321
+    sent = json.loads(page.evaluate("document.querySelector('#code').textContent").partition("-d '")[2].rstrip("'"))
+    loop = {"critique": "always", **{name: float(value) for name, value in budgets.items()}}
+    assert sent == {"problem": "2+2?", "model": "scripted", "critic": "critic", "loop": loop, "stream": True}
+    assert page.posted(f"{served.url}/solve") == [sent]
+
+
+@unhurried
+def test_tokens_and_time_count_and_votes_move_while_it_runs(page: Page, serve: Serve) -> None:
+    late = Reply("word " * 60 + r"\boxed{5}", delay_s=0.03)
+    served = serve(Script([Reply(r"at once: \boxed{4}"), late, late]))
+    opened(page, served)
+    ask(page, "2+2?")
+    page.wait("document.querySelectorAll('.votes li').length === 1")
+    look = """(() => {
+        const [tokens, time] = [...document.querySelectorAll('.facts dd')].map(d => Number(d.innerText.replace(/[^0-9.]/g, '')));
+        return [tokens, time, document.querySelector('.summary .caption').innerText.toLowerCase()];
+    })()"""
+    assert page.evaluate("document.querySelector('.summary .answer .rich').innerText").strip() == "4"
+    tokens, seconds, caption = page.evaluate(look)
+    assert caption == "ahead so far"
+    page.wait(f"(now => now[0] > {tokens} + 5 && now[1] > {seconds})({look})")
+    assert page.evaluate(look)[2] == "ahead so far", "it still runs"
+    spoken(page, "Done. The answer is 5.")
+    assert page.evaluate("[...document.querySelectorAll('.votes .which')].map(v => v.innerText.trim())") == ["5", "4"]
+    assert page.evaluate("[...document.querySelectorAll('.votes .weight')].map(v => Number(v.innerText))") == [2, 1]
+    widths = "[...document.querySelectorAll('.votes .fill')].map(v => v.getBoundingClientRect().width)"
+    page.wait(f"(([first, second]) => first > second && second > 0)({widths})")  # the bars glide there
+    assert page.evaluate(look)[0] == 3 + 61 + 61, "what the server counted"
+
+
 def test_stop_ends_the_work_in_the_engine_too(page: Page, serve: Serve) -> None:
     served = serve(Script([Reply("word " * 2000, delay_s=0.02)] * 3))
     opened(page, served)
@@ -152,6 +241,44 @@ def test_what_a_model_wrote_is_never_markup(page: Page, serve: Serve) -> None:
     assert page.evaluate(f"document.querySelectorAll('{markup}').length") == 0
     assert page.evaluate("document.querySelector('.lane.solve .words').innerText").startswith("<img src=x onerror=alert(1)><script>")
     assert page.evaluate("document.querySelectorAll('.lane.solve .katex').length") > 0
+
+
+@unhurried
+def test_no_text_from_anywhere_is_markup(page: Page, serve: Serve) -> None:
+    """In drafts, critiques, revisions, answers, names of models and errors."""
+    evil = "\n\n".join(CORPUS)
+    told = Reply(rf"{evil} \boxed{{<img src=x onerror=window.pwned=1>}}")
+    served = serve(Script([told, rf"{evil} \boxed{{5}}", r"\boxed{6}"], critic=verdict(0.2, evil), reviser=lambda request: [told]))
+    served.engine._models.append(CORPUS[1])
+    opened(page, served)
+    page.evaluate(CHOOSE.format(name="critique", value="always"))
+    ask(page, evil)
+    spoken(page, "Done.")
+    for lane in ("solve", "critique", "revise"):
+        assert "<svg/onload=window.pwned=1>" in page.evaluate(f"document.querySelector('.lane.{lane}').innerText")
+    unharmed(page)
+    served = serve(Script([Reply("x", error=EngineFailed(evil))] * 3))
+    opened(page, served)
+    ask(page, "2+2?")
+    page.wait("document.querySelector('[role=alert]')?.innerText.includes('window.pwned')")
+    unharmed(page)
+
+
+def unharmed(page: Page) -> None:
+    elements = ("img", "script", "iframe", "object", "form form", "a", "base", "link", "meta", "template", "animate", "style")
+    found = page.evaluate(f"[...document.querySelectorAll('{', '.join(f'main {name}' for name in elements)}')].map(e => e.outerHTML)")
+    assert found == []
+    handlers = "[...document.querySelectorAll('main *')].flatMap(e => e.getAttributeNames()).filter(name => name.startsWith('on'))"
+    assert page.evaluate(handlers) == []
+    assert page.evaluate("window.pwned ?? 0") == 0
+
+
+@unhurried
+def test_the_api_docs_are_shown_from_here(page: Page, serve: Serve) -> None:
+    served = serve(Script(DRAFTS))
+    page.go(f"{served.url}/docs")
+    page.wait("[...document.querySelectorAll('.opblock-summary-path')].some(path => path.innerText.includes('solve'))")
+    assert {f"{served.url}/docs", f"{served.url}/openapi.json"} <= set(page.requests)
 
 
 @unhurried

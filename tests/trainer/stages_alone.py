@@ -11,15 +11,15 @@ from rich.console import Console
 from evalsuite import tasks
 from evalsuite.tasks import Fields
 from redraft.remote import RemoteEngine
-from trainer.consult import consult
-from trainer.critique import critique
-from trainer.endpoint import Endpoint, Patience
-from trainer.inject import inject
-from trainer.model_teacher import Manner, ModelTeacher, Spent
-from trainer.pace import Pace
-from trainer.replies import Replies
-from trainer.sample import Plan, sample
-from trainer.verify import verify
+from trainer.stages.consult import consult
+from trainer.stages.critique import critique
+from trainer.stages.inject import inject
+from trainer.stages.sample import Plan, sample
+from trainer.stages.verify import verify
+from trainer.teachers.endpoint import Endpoint, Patience
+from trainer.teachers.model_teacher import Manner, ModelTeacher, Spent
+from trainer.teachers.pace import Pace
+from trainer.teachers.replies import Replies
 
 from .conftest import BoxChecker
 

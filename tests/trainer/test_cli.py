@@ -12,7 +12,7 @@ from redraft.scripted import Reply, ScriptedEngine
 from tests.openai_server import listening, upstream
 from trainer import cli
 from trainer.config import Method, Source
-from trainer.rows import read
+from trainer.data.rows import read
 
 from .conftest import rows_of
 

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 import pytest
 
-from trainer.equations import Known, find
-from trainer.exact import Unreadable, Value, read, write
-from trainer.judge import Key, judge
-from trainer.problems import solve
+from trainer.algebra.equations import Known, find
+from trainer.algebra.exact import Unreadable, Value, read, write
+from trainer.algebra.problems import solve
+from trainer.teachers.judge import Key, judge
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from rich.console import Console
 from benchmarks import cft_vs_sft
 from benchmarks.arms import ANCHOR, ARMS, CFT, GOLD, NOISY, Plan, anchored, arm_rows, cut, make_data, trained_lengths
 from benchmarks.critics import Judged, balanced, pooled, solver
+from benchmarks.exam import Paper, examine
 from trainer.config import Method
 
 from .conftest import rows_of
@@ -69,25 +73,55 @@ def test_every_arm_learns_as_many_tokens_of_the_same_problems(plan: Plan, tmp_pa
         assert (len(critiques) < len(rows_of(path))) == (arm != CFT)
 
 
+class Scripted:
+    """A candidate that always says the same, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def judge(self, problem: str, response: str, max_tokens: int) -> dict[str, Any]:
+        self.asked += 1
+        return {"verdict": "correct", "p_correct": 0.75, "tokens": max_tokens}
+
+    async def solve(self, problem: str, max_tokens: int) -> dict[str, Any]:
+        self.asked += 1
+        return {"text": "\\boxed{4}", "tokens": max_tokens, "whole": True}
+
+
+def examined_by(candidate: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def without_a_server(plan: Plan, asked: list[Paper], work: Path, console: Console) -> Iterator[cft_vs_sft.Examine]:
+        yield lambda entrant: asyncio.run(examine(candidate, asked, entrant.log, console))
+
+    monkeypatch.setattr(cft_vs_sft, "served_exam", without_a_server)
+
+
 def test_a_run_goes_on_and_ends_in_the_same_numbers(plan: Plan, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(**{**vars(plan), "tokens": 300})
     monkeypatch.setattr(cft_vs_sft, "ARMS", (GOLD, CFT))
+    examined_by(candidate := Scripted(), monkeypatch)
     first = cft_vs_sft.run(plan, tmp_path, quiet)
+    assert candidate.asked == 3 * 2 * (4 + 2)
     assert set(first["arms"]) == {"base", GOLD, CFT}
     assert [row["arm"] for row in first["trained"]] == [GOLD, CFT]
-    assert first["arms"][CFT]["critic/held_out_kinds"]["pooled"]["responses"] == 4
+    critic = first["arms"][CFT]["critic/held_out_kinds"]["pooled"]
+    assert (critic["responses"], critic["balanced_accuracy"]["value"]) == (4, 0.5)
     assert "minus_sft_gold" in first["arms"][CFT]["direct/in_domain"]
     assert cft_vs_sft.table(first["arms"]).row_count == 3
     log = tmp_path / "seed-0" / "measured-cft-critic-in_domain.jsonl"
     whole = log.read_bytes()
     log.write_bytes(whole[: len(whole) // 2])
+    examined_by(again := Scripted(), monkeypatch)
     assert cft_vs_sft.run(plan, tmp_path, quiet) == first
     assert log.read_bytes() == whole
+    assert again.asked == 3
 
-    def none(*given: Any, **more: Any) -> None:
-        raise AssertionError("a finished run loads no model")
+    @contextmanager
+    def none(*given: Any) -> Iterator[cft_vs_sft.Examine]:
+        raise AssertionError("a finished run starts no server")
+        yield
 
-    monkeypatch.setattr(cft_vs_sft, "LocalModel", none)
+    monkeypatch.setattr(cft_vs_sft, "served_exam", none)
     assert cft_vs_sft.run(plan, tmp_path, quiet) == first
 
 

@@ -23,10 +23,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from trainer import flat, lora_linear
-from trainer.build import build
 from trainer.config import FitConfig
-from trainer.fit import prepare
+from trainer.fitting import flat, lora_linear
+from trainer.fitting.build import build
+from trainer.fitting.fit import prepare
 
 Make = Callable[..., FitConfig]
 SIZES = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}

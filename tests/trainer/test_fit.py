@@ -14,13 +14,13 @@ import pytest
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from trainer import artifact
-from trainer.checkpoints import claim_work, last_checkpoint
+from trainer.adapters import artifact
 from trainer.config import FitConfig
 from trainer.errors import BadConfig, BadRow, BadRun, Diverged
-from trainer.fit import build, fit, prepare, settle
+from trainer.fitting.checkpoints import claim_work, last_checkpoint
+from trainer.fitting.fit import build, fit, prepare, settle
+from trainer.fitting.preview import preview
 from trainer.origin import digest, origin
-from trainer.preview import preview
 
 from .conftest import CFT_ROW, cft_rows
 from .dying import dies
@@ -201,7 +201,7 @@ def test_the_dtype_is_settled_before_the_run_is_known(make: Make) -> None:
 def test_a_batch_that_loses_its_end_token_is_refused() -> None:
     import torch
 
-    from trainer.loops import check_ends
+    from trainer.fitting.loops import check_ends
 
     check_ends(torch.tensor([[-100, 7, 2], [5, 2, -100]]), frozenset({2}))
     with pytest.raises(ValueError, match="does not train its end token"):
@@ -211,7 +211,7 @@ def test_a_batch_that_loses_its_end_token_is_refused() -> None:
 
 
 def test_buckets_are_whole_seeded_and_of_like_lengths() -> None:
-    from trainer.loops import Buckets
+    from trainer.fitting.loops import Buckets
 
     lengths = [(37 * index) % 101 for index in range(100)]
     order = Buckets(lengths, 4, seed=3, by_length=True)

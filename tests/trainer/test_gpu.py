@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 from safetensors.torch import load_file
 
-from trainer import artifact
+from trainer.adapters import artifact
 from trainer.config import FitConfig
-from trainer.fit import build, fit, prepare
+from trainer.fitting.fit import build, fit, prepare
 
 Make = Callable[..., FitConfig]
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from redraft.engine import Generation
 from redraft.scripted import Reply, ScriptedEngine
 from tests.openai_server import listening, upstream
-from trainer.critique import critique
-from trainer.inject import inject
+from trainer.stages.critique import critique
+from trainer.stages.inject import inject
 
 from .conftest import BoxChecker, rows_of
 from .scripted_teacher import Teacher, judge

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from redraft import prompts
 from redraft.types import Verdict
-from trainer.evaluate import Judgement, judge, tally
-from trainer.local import LocalModel
+from trainer.fitting.local import LocalModel
+from trainer.stages.evaluate import Judgement, judge, tally
 
 CHATS = [prompts.solve_messages(text) for text in ("What is 1 + 1?", "What is the sum of 12 and 30, and what is 7?", "Why?")]
 

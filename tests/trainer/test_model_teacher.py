@@ -15,13 +15,14 @@ from rich.console import Console
 
 from redraft.errors import EngineUnavailable, Unauthorized
 from tests.openai_server import listening
-from trainer import asking, cli
-from trainer.asking import Form, Judged, Unusable
-from trainer.consult import consult, spent_on
-from trainer.endpoint import Endpoint, Patience
-from trainer.model_teacher import Manner, ModelTeacher, Spent
-from trainer.pace import Pace, retry_after
-from trainer.replies import Replies, Reply
+from trainer import cli
+from trainer.stages.consult import consult, spent_on
+from trainer.teachers import asking
+from trainer.teachers.asking import Form, Judged, Unusable
+from trainer.teachers.endpoint import Endpoint, Patience
+from trainer.teachers.model_teacher import Manner, ModelTeacher, Spent
+from trainer.teachers.pace import Pace, retry_after
+from trainer.teachers.replies import Replies, Reply
 
 from .conftest import rows_of
 from .scripted_teacher import Body, Teacher, completion, judge, refusal

@@ -16,13 +16,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from redraft.errors import BadRequest, EngineFailed, EngineTimeout, EngineUnavailable, ModelNotFound, Unauthorized
-from trainer import artifact
-from trainer.adapter import check
+from trainer.adapters import artifact
+from trainer.adapters.adapter import check
+from trainer.adapters.publish import publish
+from trainer.adapters.serving import AdapterServer, Served
 from trainer.config import FitConfig
 from trainer.errors import BadAdapter, BadRun, Diverged
 from trainer.origin import digest, sha256
-from trainer.publish import publish
-from trainer.serving import AdapterServer, Served
 
 from .test_cli import trainer
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from redraft import prompts
-from trainer.base import load_renderer
+from trainer.data.rows import Example
 from trainer.errors import BadRow
-from trainer.render import IGNORED, Renderer
-from trainer.rows import Example
+from trainer.fitting.base import load_renderer
+from trainer.fitting.render import IGNORED, Renderer
 
 PROBLEM, RESPONSE, BODY = "What is 12 + 30?", "12 + 30 = 43. The answer is \\boxed{43}.", "Step 1 is false: 12 + 30 = 42."
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 
 from evalsuite.graders import GraderFailed, Sample
 from redraft.prompts import solve_messages
-from trainer import artifact
-from trainer.checkpoints import claim_work
+from trainer.adapters import artifact
 from trainer.config import FitConfig
 from trainer.errors import BadConfig, BadRow
-from trainer.fit import build, fit, prepare
+from trainer.fitting.checkpoints import claim_work
+from trainer.fitting.fit import build, fit, prepare
 from trainer.origin import origin
 
 Make = Callable[..., FitConfig]
@@ -238,7 +238,7 @@ def test_a_failed_grading_stops_the_run_or_is_left_out(make: Make, quiet: Consol
 
 
 def test_a_grader_sees_what_a_server_would_have_sent(tokenizer: Any) -> None:
-    from trainer.rewards import Rewards
+    from trainer.fitting.rewards import Rewards
     from trainer.rft import Rft
 
     rewards = Rewards(Rft(), [], lambda ids: tokenizer.decode(ids, skip_special_tokens=True), {tokenizer.eos_token_id})
@@ -248,7 +248,7 @@ def test_a_grader_sees_what_a_server_would_have_sent(tokenizer: Any) -> None:
 
 
 def test_every_problem_comes_once_an_epoch_and_a_full_step_is_made() -> None:
-    from trainer.groups import Groups
+    from trainer.fitting.groups import Groups
 
     order = Groups(count=5, per_step=2, generations=3, repeats=2, seed=1)
     first = list(order)

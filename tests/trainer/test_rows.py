@@ -12,9 +12,9 @@ import pytest
 from redraft import prompts
 from redraft.errors import BadRequest
 from trainer.config import Format, Method, Source
+from trainer.data.rows import Example, read
 from trainer.errors import BadConfig, BadRow
 from trainer.origin import data_identity
-from trainer.rows import Example, read
 
 from .conftest import CFT_ROW
 

@@ -17,11 +17,12 @@ from rich.console import Console
 
 from redraft import records
 from redraft.errors import EngineUnavailable
-from trainer import artifact, settings
+from trainer import settings
+from trainer.adapters import artifact
+from trainer.data.rows import read
 from trainer.errors import BadConfig, BadRun
-from trainer.pipeline import Done, State, run, states
-from trainer.plan import FIT, load
-from trainer.rows import read
+from trainer.running.pipeline import Done, State, run, states
+from trainer.running.plan import FIT, load
 
 from .conftest import rows_of
 from .dying import dies
@@ -56,7 +57,7 @@ def killed(where: str, config: Path) -> None:
     def work() -> None:
         records.Log.append = die  # type: ignore[method-assign]
         if where == FIT:
-            from trainer import progress
+            from trainer.fitting import progress
 
             progress.Progress.on_step_end = step
         run(load(config), Console(quiet=True))
@@ -220,7 +221,7 @@ def test_ctrl_c_ends_a_run_and_the_same_command_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.select.select", stopped)
+        patch.setattr("trainer.stages.select.select", stopped)
         assert trainer(monkeypatch, "run", write()) == 130
     assert "stopped in stage 5 of 5, select" in capsys.readouterr().err
     assert trainer(monkeypatch, "run", write()) == 0

@@ -18,15 +18,15 @@ from redraft.engine import Generation
 from redraft.errors import BadRequest, EngineTimeout, EngineUnavailable, Overloaded
 from redraft.prompts import WRONG
 from redraft.scripted import Reply, ScriptedEngine
-from trainer.critique import critique
 from trainer.errors import BadRow, BadRun
-from trainer.inject import inject
-from trainer.likeness import NearDuplicates, TestSets
 from trainer.ordered import AHEAD, in_order
-from trainer.sample import Plan, sample
-from trainer.select import mix, select
-from trainer.solutions import solutions
-from trainer.verify import rejections, report_file, verify
+from trainer.stages.critique import critique
+from trainer.stages.inject import inject
+from trainer.stages.likeness import NearDuplicates, TestSets
+from trainer.stages.sample import Plan, sample
+from trainer.stages.select import mix, select
+from trainer.stages.solutions import solutions
+from trainer.stages.verify import rejections, report_file, verify
 
 from .conftest import BoxChecker, rows_of
 

@@ -9,13 +9,13 @@ import pytest
 
 from evalsuite import tasks
 from redraft import prompts
-from trainer.assertions import DENIAL
-from trainer.equations import Truth, find
-from trainer.inject import corruptions
-from trainer.judge import Finding, Judgement, Key, judge
-from trainer.problems import solve
-from trainer.teacher import Approach, CannotJudge, Critique, SymbolicTeacher
-from trainer.wordings import Wording
+from trainer.algebra.equations import Truth, find
+from trainer.algebra.problems import solve
+from trainer.stages.assertions import DENIAL
+from trainer.stages.inject import corruptions
+from trainer.teachers.judge import Finding, Judgement, Key, judge
+from trainer.teachers.symbolic import Approach, CannotJudge, Critique, SymbolicTeacher
+from trainer.teachers.wordings import Wording
 
 from .conftest import BoxChecker
 

@@ -13,14 +13,14 @@ import typer
 from rich.console import Console
 
 from redraft import home, records
-from trainer.asking import Form
 from trainer.commands.options import AllowFailed, Output, Seed, Source, complete, tell
 from trainer.errors import BadConfig
-from trainer.teacher import Approach
-from trainer.wordings import Wording
+from trainer.teachers.asking import Form
+from trainer.teachers.symbolic import Approach
+from trainer.teachers.wordings import Wording
 
 if TYPE_CHECKING:
-    from trainer.model_teacher import ModelTeacher
+    from trainer.teachers.model_teacher import ModelTeacher
 
 
 def critique(
@@ -57,7 +57,7 @@ def critique(
     A model's replies are kept by the hash of what was asked: a run that is repeated pays nothing. What was spent goes to OUT's
     neighbour `.spent.json`.
     """
-    from trainer import tables
+    from trainer.data import tables
 
     console = Console(stderr=True)
     rows = tables.place(source)
@@ -65,17 +65,17 @@ def critique(
         if teacher_model or api_key_env:
             raise BadConfig("--teacher-model and --api-key-env need --teacher-url", param="teacher_url")
         from trainer.checking import MathChecker
-        from trainer.critique import critique as run
+        from trainer.stages.critique import critique as run
 
         counts = run(rows, output, MathChecker(), seed=seed, samples=samples, wording=wording, approach=approach, console=console)
         tell(console, counts, output)
         return
 
-    from trainer.consult import consult
-    from trainer.endpoint import Endpoint, Patience
-    from trainer.model_teacher import Manner, ModelTeacher, Spent
-    from trainer.pace import Pace
-    from trainer.replies import Replies
+    from trainer.stages.consult import consult
+    from trainer.teachers.endpoint import Endpoint, Patience
+    from trainer.teachers.model_teacher import Manner, ModelTeacher, Spent
+    from trainer.teachers.pace import Pace
+    from trainer.teachers.replies import Replies
 
     if not teacher_model:
         raise BadConfig("--teacher-url needs --teacher-model", param="teacher_model")
@@ -118,8 +118,8 @@ def _object(text: str | None) -> dict[str, Any]:
 
 def _report(console: Console, teacher: ModelTeacher, output: Path) -> None:
     """What this run paid, and what all replies in `output` cost, whichever run paid for them."""
-    from trainer.consult import spent_on
-    from trainer.model_teacher import Spent
+    from trainer.stages.consult import spent_on
+    from trainer.teachers.model_teacher import Spent
 
     paid, sent = teacher.spent, teacher.endpoint.sent
     whole = spent_on(output, Spent(paid.price_in, paid.price_out))

@@ -49,9 +49,9 @@ def sample(
     from redraft.remote import RemoteEngine
     from trainer import server
     from trainer.checking import MathChecker
-    from trainer.sample import Plan
-    from trainer.sample import sample as run
-    from trainer.select import select as choose
+    from trainer.stages.sample import Plan
+    from trainer.stages.sample import sample as run
+    from trainer.stages.select import select as choose
 
     if (engine_url is None) == (serve is None):
         raise BadConfig("expected one of --engine-url and --serve", param="engine_url")
@@ -86,7 +86,7 @@ def sample(
 def solutions(task: Task, output: Output, limit: Limit = None) -> None:
     """Write the problems' reference solutions as right responses: data for which no model is needed."""
     from evalsuite import tasks
-    from trainer.solutions import solutions as run
+    from trainer.stages.solutions import solutions as run
 
     tell(Console(stderr=True), run(tasks.load(task, limit=limit), output), output)
 
@@ -98,9 +98,9 @@ def inject(
     twins: Annotated[int, typer.Option(min=1, help="Wrong twins of a right response, at most: each has another step or slip.")] = 1,
 ) -> None:
     """Put beside each right response wrong twins: one step made false, and carried through."""
-    from trainer import tables
     from trainer.checking import MathChecker
-    from trainer.inject import inject as run
+    from trainer.data import tables
+    from trainer.stages.inject import inject as run
 
     console = Console(stderr=True)
     tell(console, run(tables.place(source), output, MathChecker(), seed=seed, twins=twins, console=console), output)
@@ -123,10 +123,10 @@ def verify(
     Rejections go to OUT's neighbour `.rejected`, the report to `.report.json` and to standard output.
     """
     from evalsuite import tasks
-    from trainer import tables
     from trainer.checking import MathChecker
-    from trainer.verify import rejections, summary
-    from trainer.verify import verify as run
+    from trainer.data import tables
+    from trainer.stages.verify import rejections, summary
+    from trainer.stages.verify import verify as run
 
     console = Console(stderr=True)
     found = run(
@@ -154,7 +154,7 @@ def select(
     seed: Seed = 0,
 ) -> None:
     """Choose critiques, or labelled responses, in a mix of right and wrong, drawn by a seed."""
-    from trainer import tables
-    from trainer.select import select as run
+    from trainer.data import tables
+    from trainer.stages.select import select as run
 
     tell(Console(stderr=True), run(tables.place(source), output, right=right, limit=limit, seed=seed), output)

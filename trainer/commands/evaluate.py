@@ -27,8 +27,8 @@ def evaluate(
     """Let an adapter judge labelled responses in this process, without a server; prints its rates as JSON."""
     if (responses is None) == (task is None):
         raise BadConfig("expected either --responses or --task", param="responses")
-    from trainer.evaluate import evaluate as run
-    from trainer.evaluate import made_responses
+    from trainer.stages.evaluate import evaluate as run
+    from trainer.stages.evaluate import made_responses
 
     console = Console(stderr=True)
     judged = responses or made_responses(str(task), output, limit=limit, seed=seed, console=console)

@@ -29,8 +29,8 @@ def publish(
     for name, value in (("alias", alias), ("server-path", server_path), ("vllm", vllm)):
         if value and to is None:
             raise BadConfig(f"--{name} belongs to --to: name the server", param=name)
-    from trainer.publish import publish as complete
-    from trainer.serving import AdapterServer
+    from trainer.adapters.publish import publish as complete
+    from trainer.adapters.serving import AdapterServer
 
     console = Console(stderr=True)
     done = complete(adapter, evaluation or (), out)

@@ -22,7 +22,7 @@ def fit(
     """Train an adapter (or with lora=null all weights). Goes on from the last checkpoint of the same run; prints the folder."""
     reporters = [f"report_to=[{', '.join(report_to)}]"] if report_to else []
     settings = load(config, [*(overrides or ()), *reporters])
-    from trainer.fit import fit as run
+    from trainer.fitting.fit import fit as run
 
     console = Console(stderr=True)
     fitted = run(settings, console)
@@ -38,6 +38,6 @@ def preview(
 ) -> None:
     """Print rendered examples with the trained tokens in colour, and the lengths of all."""
     settings = load(config, overrides or ())
-    from trainer.preview import preview as show
+    from trainer.fitting.preview import preview as show
 
     show(settings, Console(), count)

@@ -152,6 +152,13 @@ def test_refusals(running: Running, method: str, path: str, body: Any, status: i
     assert (reply.status_code, reply.json()["error"]["type"], reply.json()["error"]["code"]) == (status, kind, status)
 
 
+@pytest.mark.parametrize("body", [b"\xff\xfe\x0c", b"\xc3\x28", b"{", b""])
+def test_a_body_that_is_no_json_is_refused_in_our_form(running: Running, body: bytes) -> None:
+    reply = running.call("POST", "/adapters", content=body, headers={"content-type": "application/json"})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["type"]) == (400, 400, "invalid_request_error")
+
+
 def test_vllms_own_routes_go_through_admission(running: Running) -> None:
     bad = adapter(running.home.inbox / "nan", float("nan"))
     refused = running.call("POST", "/v1/load_lora_adapter", json={"lora_name": "cft", "lora_path": str(bad)})

@@ -67,6 +67,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (parts({"type": "tool_result", "content": [{"type": "image", "source": {"type": "url", "url": "http://x"}}]}), "messages.0.content"),
     ({"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "http://x"}]}]}, "input.0.content"),
     ({"messages": [parts({"image_url": "http://x"})["messages"]]}, "messages.0"),
+    ({"query": {"content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}}, "query.content"),
+    ({"documents": ["text", {"content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]}, "documents.1.content"),
+    *(({field: [{"content": [{"image_url": {"url": "http://x"}}]}]}, f"{field}.0.content") for field in ("queries", "items", "inputs")),
+    *(({field: {"content": [{"video_url": {"url": "http://x"}}]}}, f"{field}.content") for field in ("data_1", "data_2")),
+    *(({field: [{"content": [{"image_url": {"url": "http://x"}}]}]}, f"{field}.0.content") for field in ("text_1", "text_2")),
+    ({"images": [PNG, "http://169.254.169.254/"]}, "images.1"),
     ({"kv_transfer_params": {"remote_host": "10.0.0.1"}}, "kv_transfer_params"),
     ({"engine_url": "http://x"}, "engine_url"),
     ({"api_base": "http://x"}, "api_base"),
@@ -81,6 +87,8 @@ ALLOWED: list[dict[str, Any]] = [
     {"response_format": {"type": "json_schema", "json_schema": {"schema": nested(20)}}},
     {"structured_outputs": {"regex": r"\d{4}-\d{2}-\d{2}", "json": None}},
     {"structured_outputs": {"json": "not json"}},
+    {"query": "see http://example.org", "documents": ["http://example.org", {"content": [{"image_url": {"url": PNG}}]}], "images": [PNG]},
+    {"text_1": "http://example.org", "text_2": ["http://example.org"], "items": 7, "images": "x"},
     {"input": list(range(5000)), "prompt": [[1, 2], [3]], "unknown": {"image_url": "http://x"}},
 ]
 

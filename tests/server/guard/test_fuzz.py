@@ -9,10 +9,9 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import GenerationMode
 
 from redraft.scripted import Reply
+from tests import fuzzing
 from tests.conftest import Script, verdict
 from tests.server.conftest import Serve, Served
 
@@ -97,39 +96,18 @@ def served(serve: Serve) -> Served:
     )
 
 
-def fuzzed(served: Served, examples: int) -> Iterator[tuple[str, int]]:
-    """Plays `examples` requests a route by the schema, and as many against it where it has a body; (route, requests) for each."""
-    schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
-    for found in schema.get_all_operations():
-        operation = found.ok()
-        modes = list(GenerationMode) if operation.body else [GenerationMode.POSITIVE]
-        yield f"{operation.method.upper()} {operation.path}", sum(played(served, operation, mode, examples) for mode in modes)
+def fuzzed(served: Served, examples: int) -> dict[str, int]:
+    """How many requests each route got."""
 
-
-def played(served: Served, operation: schemathesis.APIOperation, mode: GenerationMode, examples: int) -> int:
-    count = 0
-
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def play(case: schemathesis.Case) -> None:
-        nonlocal count
-        count += 1
+    def ask(case: schemathesis.Case) -> None:
         fault = is_ours(case.call(base_url=served.url, timeout=30))
         assert fault is None, f"{case.as_curl_command()}: {fault}"
 
-    play()
-    return count
+    return dict(fuzzing.play(served.url, examples, ask))
 
 
 def test_requests_made_from_the_schema(served: Served) -> None:
-    counts = dict(fuzzed(served, examples=8))
+    counts = fuzzed(served, examples=8)
     assert {"POST /solve", "POST /critique", "POST /v1/chat/completions", "GET /adapters/{adapter_name}"} <= counts.keys()
     assert min(counts.values()) > 0
     assert counts["POST /solve"] > 8
@@ -137,7 +115,7 @@ def test_requests_made_from_the_schema(served: Served) -> None:
 
 @pytest.mark.soak
 def test_many_requests_made_from_the_schema(served: Served) -> None:
-    assert dict(fuzzed(served, examples=400))
+    assert fuzzed(served, examples=400)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
