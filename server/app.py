@@ -63,6 +63,7 @@ def standalone(settings: ServeSettings) -> FastAPI:
             asyncio.create_task(ready.announce(parts, host=settings.host, port=settings.port)),
             asyncio.create_task(parts.vitals.watch()),
         ]
+        await parts.beat.take_over()
         yield
         for task in tasks:
             task.cancel()

@@ -84,6 +84,7 @@ class Services:
     settings: ServeSettings
     engine: Engine
     vitals: Vitals
+    beat: Beat
     """The engine again, watched."""
     share: Share | Salted
     """That again, with a cap on what is under way at once: what loops and critiques run on."""
@@ -145,13 +146,15 @@ def assemble(
         telemetry.canaries(lambda alias: None if (route := adapters.registry.route(alias)) is None else route.canary)
     catalog = Catalog(engine, ttl_s=catalog_ttl_s, adapters=adapters)
     halt, kept = Halt(), settings.idempotency
-    vitals = Vitals(engine, hang_s=settings.hang_s, probe=probe, beat=Beat())
+    beat = Beat()
+    vitals = Vitals(engine, hang_s=settings.hang_s, probe=probe, beat=beat)
     share = Share(vitals, settings.limits.in_flight)
     telemetry.shared(share)
     services = Services(
         settings=settings,
         engine=engine,
         vitals=vitals,
+        beat=beat,
         share=share,
         catalog=catalog,
         checker=AnswerChecker(),

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -22,6 +24,9 @@ VARIABLE = "REDRAFT_LISTEN_FD"
 RETRY_AFTER_S = 5
 PATIENCE_S = 10.0
 """So long may one client take to send its request."""
+END_S = 1.0
+POLL_S = 0.02
+"""Between two looks whether to end."""
 BACKLOG = 2048
 LONGEST_BODY = 16 * 2**20
 PIECE = 64 * 2**10
@@ -50,10 +55,14 @@ class StandIn:
             self._process = subprocess.Popen(command, pass_fds=[self.fd], process_group=0, preexec_fn=self._preexec)  # noqa: PLW1509 - no thread
 
     def end(self) -> None:
-        """The server answers now, or nobody shall."""
+        """The server answers now, or nobody shall. Whom the stand-in has accepted it answers still, if that takes no longer than END_S."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            self._process.terminate()
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
     def close(self) -> None:
@@ -116,19 +125,21 @@ for _method in METHODS:
 
 
 class _Answering(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads = False  # closing waits for those that are being answered
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no news."""
 
 
 def main() -> None:
-    """`python -m server.standin FD`: answer at the listening socket FD until killed."""
+    """`python -m server.standin FD`: answer at the listening socket FD until told to end."""
     listening = socket.socket(fileno=int(sys.argv[1]))
     server = _Answering(listening.getsockname(), _Sorry, bind_and_activate=False)
     server.socket.close()
     server.socket = listening
-    server.serve_forever()
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.serve_forever(POLL_S)
+    server.server_close()
 
 
 if __name__ == "__main__":

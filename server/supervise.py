@@ -1,6 +1,6 @@
 """A small parent process: keeps the server alive, and ends it with all that it started. Imports neither torch nor vllm.
 
-vLLM's server exits when its engine dies, and does not when its engine hangs. So the server beats on a pipe while it is live; one that
+vLLM's server exits when its engine dies, and does not when its engine hangs. So the server beats on a line to us while it is live; one that
 ends unasked, or whose beats stop, is ended with its whole process group and started again, later each time, a limited number of times.
 One that never came up is not: starting it again would not help. While there is no server that is up, the stand-in answers at its port.
 """
@@ -12,6 +12,7 @@ import ctypes
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -41,6 +42,13 @@ class Patience:
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value)
+
+
+def _heard(line: socket.socket) -> bool:
+    """Did the server beat? False when it has closed the line; one that dies with an unread answer resets it."""
+    with contextlib.suppress(ConnectionResetError):
+        return bool(line.recv(4096))
+    return False
 
 
 class Supervisor:
@@ -89,8 +97,8 @@ class Supervisor:
     def _live_through(self) -> int:
         """One server, from its start to the end of its last process."""
         self._answer(True)
-        read, write = os.pipe()
-        given, passed = {beat.VARIABLE: str(write)}, [write]
+        ours, theirs = socket.socketpair()
+        given, passed = {beat.VARIABLE: str(theirs.fileno())}, [theirs.fileno()]
         if self._standin is not None:
             given[standin.VARIABLE] = str(self._standin.fd)
             passed.append(self._standin.fd)
@@ -102,29 +110,35 @@ class Supervisor:
             process_group=0,  # the terminal's Ctrl-C reaches us alone: the engine is not to stop before its server
             preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - no thread runs here
         )
-        os.close(write)
+        theirs.close()
         try:
             if self._asked is not None:  # the signal came before there was anyone to tell
                 child.send_signal(self._asked)
-            self._watch(child, read)
+            self._watch(child, ours)
             code = child.wait()
             self._answer(not self._told())
         finally:
             self._end_group(child.pid)
-            os.close(read)
+            ours.close()
         return code if code >= 0 else 128 - code
 
-    def _watch(self, child: subprocess.Popen[bytes], beats: int) -> None:
-        """Returns when the server has ended; one that falls silent is ended. Before the first beat it is still starting."""
+    def _watch(self, child: subprocess.Popen[bytes], line: socket.socket) -> None:
+        """Returns when the server has ended; one that falls silent is ended. Before the first beat it is still starting.
+
+        The first beat asks for the port: it is answered when the stand-in takes no more connections.
+        """
         silent, beating = 0.0, False
         while child.poll() is None:
-            if not select.select([beats], [], [], TICK_S)[0]:
+            if not select.select([line], [], [], TICK_S)[0]:
                 silent += TICK_S
-            elif os.read(beats, 4096):
+            elif _heard(line):
+                if not beating:
+                    self._answer(False)
+                    with contextlib.suppress(BrokenPipeError):
+                        line.send(b".")
                 silent, beating, self._came_up = 0.0, True, True
-                self._answer(False)
             else:
-                time.sleep(TICK_S)  # the pipe is closed: it ends
+                time.sleep(TICK_S)  # the line is closed: it ends
                 silent += TICK_S
             if beating and silent >= self._patience.silence_s:
                 self._say(f"the server has not been live for {silent:g} s: ending it")

@@ -1,6 +1,7 @@
-"""What suits the machine at hand: the dtype of the arithmetic, how many cores the engine leaves to others, and whether torch can compile.
+"""What suits the machine at hand: the dtype of the arithmetic, how many cores the engine leaves to others, what it keeps in memory, and
+whether torch can compile.
 
-`benchmarks/cpu_engine.py` measures what the first two are worth. Knows neither torch nor vLLM.
+`benchmarks/cpu_engine.py` measures what the first two are worth, `benchmarks/cpu_memory.py` the third. Knows neither torch nor vLLM.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from pathlib import Path
 
 FEW_CORES = 4
 """Up to so many cores the engine computes on all of them: vLLM would leave one to its scheduler, which mostly waits."""
+KEPT_PRODUCTS = 64
+"""So many compiled matrix products oneDNN keeps, beside the 32 of each of vLLM's layers. One takes about a megabyte, every new pair of
+batch size and layer shape has its own, and oneDNN's default of 1,024 lets the engine grow by a gigabyte (`benchmarks/cpu_memory.py`)."""
 FULL_SIZE_SHARE = 0.25
 """Float32 is used only where the weights then take at most this share of the memory."""
 
@@ -34,7 +38,7 @@ def environment(cores: int | None = None) -> dict[str, str]:
     """What to tell vLLM's CPU backend and torch. Of threads nothing on a machine of many cores: vLLM keeps one free there."""
     usable = len(os.sched_getaffinity(0)) if cores is None else cores
     threads = {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"} if usable <= FEW_CORES else {}
-    return threads | ({} if compiles() else {"TORCH_COMPILE_DISABLE": "1"})
+    return {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": str(KEPT_PRODUCTS)} | threads | ({} if compiles() else {"TORCH_COMPILE_DISABLE": "1"})
 
 
 def compiles() -> bool:

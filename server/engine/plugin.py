@@ -128,6 +128,7 @@ class RedraftEndpoints:
         state.redraft_watch = asyncio.create_task(parts.vitals.watch())
         told = ready.announce(parts, host=args.host, port=args.port, tls=bool(args.ssl_certfile), uds=args.uds)
         state.redraft_announcement = asyncio.create_task(told)
+        await parts.beat.take_over()
 
 
 def _wrap_chat(app: FastAPI) -> None:

@@ -84,11 +84,12 @@ async def busy(server: Supervised, client: httpx.AsyncClient) -> asyncio.Task[ht
     task = asyncio.create_task(client.post("/solve", json=ENDLESS))
 
     async def under_way() -> bool:
+        assert not task.done(), task.result().text
         return "redraft_loops_running 1.0" in (await client.get("/metrics")).text
 
     await until(under_way)
     await asyncio.sleep(1)
-    assert not task.done()
+    assert not task.done(), task.result().text
     return task
 
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from benchmarks.servers import free_port
-from server.standin import LONGEST_BODY, StandIn
+from server import standin
+from server.standin import LONGEST_BODY, POLL_S, StandIn
 
 LONG = b"x" * (3 << 20)
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\n"
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
-    number = free_port()
-    stand_in = StandIn("127.0.0.1", number)
-    stand_in.begin()
-    yield number
-    stand_in.close()
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(autouse=True)
+def stand_in(port: int) -> Iterator[StandIn]:
+    found = StandIn("127.0.0.1", port)
+    found.begin()
+    yield found
+    found.close()
 
 
 def answer(port: int, request: bytes) -> bytes:
@@ -57,3 +65,26 @@ def test_nobody_is_heard_without_end(port: int) -> None:
     piece = b"y" * (1 << 20)
     endless = chunked(*[piece] * (LONGEST_BODY // len(piece)))
     assert answer(port, endless).startswith(b"HTTP/1.1 503 ")
+
+
+def test_whoever_was_heard_is_answered_before_the_end(port: int, stand_in: StandIn) -> None:
+    assert answer(port, HEAD + b"\r\n")  # it is up
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(HEAD + b"Content-Length: 4\r\n\r\n12")
+        time.sleep(5 * POLL_S)  # accepted
+        ending = threading.Thread(target=stand_in.end)
+        ending.start()
+        time.sleep(5 * POLL_S)
+        client.sendall(b"34")
+        assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
+        ending.join()
+
+
+def test_nobody_holds_up_the_end(port: int, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standin, "END_S", 0.2)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(HEAD)
+        time.sleep(5 * POLL_S)
+        stand_in.end()
+        with contextlib.suppress(ConnectionResetError):  # whether it is that depends on what was left unread
+            assert client.recv(65536) == b""

@@ -41,6 +41,12 @@ def note(what):
         log.write(what + "\\n")
 def beat():
     os.write(int(os.environ["REDRAFT_BEAT_FD"]), b".")
+def take_over():
+    beat()
+    assert os.read(int(os.environ["REDRAFT_BEAT_FD"]), 1)
+def stand_ins():
+    with open(f"/proc/{os.getppid()}/task/{os.getppid()}/children") as found:
+        return sum(b"-m\\0server.standin" in open(f"/proc/{pid}/cmdline", "rb").read() for pid in found.read().split())
 def leave_one_behind():
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     found = subprocess.Popen([sys.executable, "-S", "-c", stubborn])
@@ -231,3 +237,24 @@ def test_the_supervisor_imports_nothing_heavy() -> None:
     script = f"import server.commands.serve, sys; print([m for m in {(*HEAVY, 'fastapi', 'numpy')} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_first_beat_is_answered_when_the_stand_in_is_gone(start: Start) -> None:
+    """Else both would accept: a client that has seen the server ready would be told that it starts."""
+    child = """
+note('loading')
+while not os.path.exists(sys.argv[1] + ".go"): time.sleep(0.01)
+note(f'before {stand_ins()}'); take_over(); note(f'after {stand_ins()}'); answer(b'served', 1); time.sleep(600)
+"""
+    found = start(child)
+    until(lambda: found.notes("loading"))
+    assert found.ask().status_code == 503
+    found.log.with_suffix(".log.go").touch()
+    until(lambda: found.notes("after"))
+    assert (found.notes("before"), found.notes("after")) == (["1"], ["0"])
+    assert found.ask().text == "served"
+
+
+def test_without_a_stand_in_the_first_beat_is_answered_too(start: Start) -> None:
+    found = start("take_over(); note('up'); time.sleep(600)", standin=False)
+    until(lambda: found.notes("up"))
