@@ -102,6 +102,7 @@ bench-swap: model
 
 bench-cpu: model
 	@$(BIN)/python -m benchmarks.cpu_engine
+	@$(BIN)/python -m benchmarks.cpu_memory
 
 bench-lora: model
 	@$(BIN)/python -m benchmarks.cpu_lora

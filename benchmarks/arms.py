@@ -42,6 +42,7 @@ class Plan:
     model: str
     task: str
     seeds: int
+    first_seed: int
     problems: int
     tokens: int
     anchor: float
@@ -54,10 +55,16 @@ class Plan:
     approach: str
     wording: str
     responses: str | None
+    test_responses: str | None
 
     @property
     def held_out(self) -> str:
         return HELD_OUT[self.task]
+
+    @property
+    def runs(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
 
 def make_data(plan: Plan, seed: int, folder: Path, tests: Sequence[Path], console: Console) -> dict[str, Path]:
@@ -71,13 +78,18 @@ def make_data(plan: Plan, seed: int, folder: Path, tests: Sequence[Path], consol
     else:
         given = Path(plan.responses)
         answered = (row for _, row in records.read(given) if row.get("solution"))
-        write(gold, unique({"problem": row["problem"], "solution": row["solution"]} for row in answered))
+        write(gold, unique({"problem": row["problem"], "solution": boxed(row["solution"], row["gold"])} for row in answered))
     approach, wording = Approach(plan.approach), Wording(plan.wording)
     critique(given, made, checker, seed=seed, samples=1, approach=approach, wording=wording, console=console)
     verify(made, kept, checker, test_sets=tests if plan.responses else [], console=console)
     select(kept, critiques, right=0.5, limit=None, seed=seed)
     write(noisy, ({"problem": row["problem"], "solution": row["response"]} for _, row in records.read(critiques)))
     return {GOLD: gold, NOISY: noisy, CFT: critiques}
+
+
+def boxed(solution: str, gold: str) -> str:
+    """A solution that ends as the solver's prompt asks for."""
+    return solution if "\\boxed{" in solution else f"{solution}\n\\boxed{{{gold}}}"
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -5,7 +5,8 @@
 Arms: `base`; `sft_gold` (reference solutions); `sft_noisy` (responses, right and wrong); `cft` (verified critiques of the same
 responses); `cft_anchor` (the same with a share of rows that are solutions). All arms of a seed see the same problems. Each learns from a
 file with the same number of trained tokens (to within one row), one pass, the same rank, learning rate and batch: rows come in whole
-shuffled passes and the last is cut. Nothing is sampled from a model unless `--responses` brings labelled rows of `trainer sample`.
+shuffled passes and the last is cut. Nothing is sampled from a model unless `--responses` brings labelled rows of `trainer sample` to learn
+from, and `--test-responses` such rows of other problems, a third kind to be asked about (`sampled`).
 
 First every adapter is trained, then `redraft serve` loads one after another. Measured for each arm and seed, greedily, over HTTP:
 (a) as a critic: balanced accuracy, TPR, TNR, Brier, on responses that it never saw, of the same kinds of problem and of held-out ones;
@@ -40,12 +41,12 @@ from evalsuite import stats, tasks
 from redraft import home, prompts, records
 from trainer.config import FitConfig
 from trainer.fitting.fit import fit
-from trainer.origin import sha256
+from trainer.origin import digest, sha256
 from trainer.stages.evaluate import made_responses
 from trainer.teachers.symbolic import Approach
 from trainer.teachers.wordings import Wording
 
-BASE = "base"
+BASE, SAMPLED = "base", "sampled"
 TEST_SEED = 0
 EVALSUITE = Path(sys.executable).with_name("evalsuite")
 
@@ -129,16 +130,22 @@ def loop_against_vote(url: str, model: str, critic: str, task: str, rows: int, w
 
 def papers(plan: Plan, tests: dict[str, Path]) -> list[Paper]:
     """What every arm is asked: responses and problems that none has seen."""
-    return [
-        Paper(
-            name=where,
-            responses=[row for _, row in records.read(tests[task])],
-            problems=tasks.load(f"{task}@{TEST_SEED}", limit=plan.test_problems).problems,
-            critique_tokens=plan.critique_tokens,
-            answer_tokens=plan.answer_tokens,
-        )
+
+    def paper(name: str, responses: Path, problems: Sequence[tasks.Problem]) -> Paper:
+        rows = [row for _, row in records.read(responses)]
+        return Paper(name, rows, problems, critique_tokens=plan.critique_tokens, answer_tokens=plan.answer_tokens)
+
+    made = [
+        paper(where, tests[task], tasks.load(f"{task}@{TEST_SEED}", limit=plan.test_problems).problems)
         for where, task in (("in_domain", plan.task), ("held_out_kinds", plan.held_out))
     ]
+    return made if plan.test_responses is None else [*made, paper(SAMPLED, tests[SAMPLED], answered_in(tests[SAMPLED]))]
+
+
+def answered_in(responses: Path) -> list[tasks.Problem]:
+    """The problems that a file of responses answers, each once."""
+    golds = {row["problem"]: row["gold"] for _, row in records.read(responses)}
+    return [tasks.Problem(id=digest(problem)[:12], problem=problem, answer=gold) for problem, gold in golds.items()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,12 +174,12 @@ class Entrant:
 
 def trained(plan: Plan, tests: dict[str, Path], work: Path, console: Console) -> Iterator[Entrant]:
     """The base model, and an adapter for each arm of each seed."""
-    yield Entrant(BASE, 0, None, work / BASE, {})
-    for seed in range(plan.seeds):
+    yield Entrant(BASE, plan.first_seed, None, work / BASE, {})
+    for seed in plan.runs:
         folder = work / f"seed-{seed}"
         data = make_data(plan, seed, folder, list(tests.values()), console)
         for arm in ARMS:
-            console.rule(f"seed {seed + 1} of {plan.seeds}, {arm}")
+            console.rule(f"seed {seed}, {seed - plan.first_seed + 1} of {plan.seeds}: {arm}")
             adapter, manifest = train(plan, arm, arm_rows(plan, arm, data, seed, folder), seed, console)
             yield Entrant(arm, seed, adapter, folder / f"measured-{arm}", manifest)
 
@@ -196,6 +203,8 @@ def served_exam(plan: Plan, asked: Sequence[Paper], work: Path, console: Console
 def run(plan: Plan, work: Path, console: Console) -> dict[str, Any]:
     """Every arm and seed, from data to numbers; what is there already is not done again."""
     tests = {task: made_test(plan, task, work, console) for task in (plan.task, plan.held_out)}
+    if plan.test_responses is not None:
+        tests[SAMPLED] = Path(plan.test_responses)
     asked = papers(plan, tests)
     entrants = list(trained(plan, tests, work, console))
     waiting = [entrant for entrant in entrants if any(paper.left(entrant.log) for paper in asked)]
@@ -241,6 +250,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", default=home.DEFAULT_MODEL, help="a folder, a hub id, or the default model's name")
     parser.add_argument("--task", default="redraft-arith", choices=sorted(HELD_OUT))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="where others have been measured before")
     parser.add_argument("--problems", type=int, default=240, help="training problems of a seed")
     parser.add_argument("--tokens", type=int, default=24_000, help="trained tokens of every arm")
     parser.add_argument("--anchor", type=float, default=0.2, help="share of solutions among the rows of cft_anchor, 0.1 to 0.3")
@@ -253,6 +263,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--approach", default=Approach.STEPWISE.value, choices=list(Approach), help="the symbolic teacher's")
     parser.add_argument("--wording", default=Wording.VARIED.value, choices=list(Wording), help="the symbolic teacher's")
     parser.add_argument("--responses", help="labelled responses with golds (trainer sample) instead of injected errors")
+    parser.add_argument("--test-responses", help="labelled responses (trainer sample) to other problems, to be judged too")
     parser.add_argument("--work", type=Path, default=Path("runs/cft_vs_sft"), help="what is done lies here; the same command goes on")
     parser.add_argument("--name", default="cft_vs_sft", help="of the result's file")
     parser.add_argument("--server", help="for (b): a server that serves the base and a critic")
@@ -281,12 +292,12 @@ def main() -> None:
 def _given(plan: Plan) -> Iterator[tuple[str, object]]:
     for name, value in dataclasses.asdict(plan).items():
         if value is not None:
-            yield name, Path(str(value)).name if name in ("model", "responses") else value
+            yield name, Path(str(value)).name if name in ("model", "responses", "test_responses") else value
 
 
 def settled(plan: Plan, work: Path) -> None:
     """Claim the folder for this plan; more seeds may come later."""
-    claim(work, {**dataclasses.asdict(plan), "seeds": None})
+    claim(work, {**dataclasses.asdict(plan), "seeds": None, "first_seed": None})
 
 
 if __name__ == "__main__":

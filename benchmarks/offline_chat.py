@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
+
 START_S = 600.0
 END_S = 20.0
 
@@ -54,6 +56,11 @@ class OfflineChat:
     def signal(self, kind: signal.Signals) -> None:
         assert self._process.pid is not None
         os.killpg(self._process.pid, kind)
+
+    def memory(self) -> int:
+        """Resident bytes of the process and all it started."""
+        process = psutil.Process(self._process.pid)
+        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
 
     def _receive(self, seconds: float | None) -> object:
         """What the process says next. Raises RuntimeError with the end of its log when it says nothing more."""

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import cft_vs_sft
-from benchmarks.arms import ANCHOR, ARMS, CFT, GOLD, NOISY, Plan, anchored, arm_rows, cut, make_data, trained_lengths
+from benchmarks.arms import ANCHOR, ARMS, CFT, GOLD, NOISY, Plan, anchored, arm_rows, boxed, cut, make_data, trained_lengths, write
 from benchmarks.critics import Judged, balanced, pooled, solver
 from benchmarks.exam import Paper, examine
 from trainer.config import Method
@@ -26,6 +26,7 @@ def plan(tiny_model: Path) -> Plan:
         model=str(tiny_model),
         task="redraft-arith",
         seeds=1,
+        first_seed=0,
         problems=4,
         tokens=1200,
         anchor=0.25,
@@ -38,6 +39,7 @@ def plan(tiny_model: Path) -> Plan:
         approach="stepwise",
         wording="varied",
         responses=None,
+        test_responses=None,
     )
 
 
@@ -161,6 +163,24 @@ def test_a_solvers_numbers() -> None:
 
 def test_a_folder_belongs_to_one_plan(plan: Plan, tmp_path: Path) -> None:
     cft_vs_sft.settled(plan, tmp_path)
-    cft_vs_sft.settled(Plan(**{**vars(plan), "seeds": 3}), tmp_path)
+    cft_vs_sft.settled(Plan(**{**vars(plan), "seeds": 3, "first_seed": 1}), tmp_path)
     with pytest.raises(SystemExit, match="another plan"):
         cft_vs_sft.settled(Plan(**{**vars(plan), "tokens": 1}), tmp_path)
+
+
+def test_responses_of_a_model_are_a_kind_of_their_own(plan: Plan, tmp_path: Path) -> None:
+    common = {"problem": "1+1?", "gold": "2", "solution": "1 + 1 = 2"}
+    rows = [{"id": str(n), "response": str(n), "label": "right" if n == 2 else "wrong", **common} for n in (2, 3)]
+    path = tmp_path / "sampled.jsonl"
+    write(path, [*rows, {**rows[0], "id": "other", "problem": "1+2?", "gold": "3"}])
+    plan = Plan(**{**vars(plan), "test_responses": str(path), "seeds": 2, "first_seed": 2})
+    tests = dict.fromkeys((plan.task, plan.held_out, cft_vs_sft.SAMPLED), path)
+    *_, paper = cft_vs_sft.papers(plan, tests)
+    assert (paper.name, [row["id"] for row in paper.responses]) == ("sampled", ["2", "3", "other"])
+    assert [(problem.problem, problem.answer) for problem in paper.problems] == [("1+1?", "2"), ("1+2?", "3")]
+    assert list(plan.runs) == [2, 3]
+
+
+def test_a_gold_solution_is_learnt_in_the_form_that_is_asked_for() -> None:
+    assert boxed("1 + 1 = 2", "2") == "1 + 1 = 2\n\\boxed{2}"
+    assert boxed("so \\boxed{2}", "2") == "so \\boxed{2}"
