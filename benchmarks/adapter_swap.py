@@ -33,6 +33,7 @@ import psutil
 from benchmarks.random_adapters import make_adapters
 from benchmarks.report import hardware, save
 from benchmarks.servers import REDRAFT, VLLM_MODULE, Running, free_port, running
+from benchmarks.turns import turn_of
 from redraft import home
 from server.config import ServeSettings
 from server.engine.entry import command_line
@@ -225,11 +226,10 @@ def main() -> None:
             servers[name] = serve(stack, name, folder)
             servers[name][0].signal(signal.SIGSTOP)
         for name, (process, url) in servers.items():
-            process.signal(signal.SIGCONT)
             swaps = arguments.swaps if name == "redraft" else arguments.peer_swaps
             side = Side(name, url, adapters[:swaps], process.process.pid)
-            found[name] = summary(side, asyncio.run(load(side, swaps, arguments.clients)))
-            process.signal(signal.SIGSTOP)
+            with turn_of(process):
+                found[name] = summary(side, asyncio.run(load(side, swaps, arguments.clients)))
             print(name, json.dumps(found[name]), flush=True)
         for process, _ in servers.values():
             process.signal(signal.SIGCONT)

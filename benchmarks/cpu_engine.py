@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import statistics
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.offline_chat import Ask, OfflineChat, offline_chat
 from benchmarks.report import hardware, save
+from benchmarks.turns import turn_of
 from evalsuite import tasks
 from redraft import home, prompts
 from server.engine import machine
@@ -43,11 +43,8 @@ def contenders(model: str) -> dict[str, tuple[str, dict[str, str]]]:
 
 def run(engine: OfflineChat, ask: Ask) -> float:
     """Generated tokens per second."""
-    engine.signal(signal.SIGCONT)
-    try:
+    with turn_of(engine):
         told = engine.chat(ask)
-    finally:
-        engine.signal(signal.SIGSTOP)
     return told.tokens / told.seconds
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import signal
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from benchmarks.cpu_engine import BASE, TASK, WARM_TOKENS
 from benchmarks.offline_chat import Ask, OfflineChat, offline_chat
 from benchmarks.report import hardware, save
+from benchmarks.turns import turn_of
 from evalsuite import tasks
 from redraft import home, prompts
 from server.engine import machine
@@ -48,12 +48,9 @@ def batches(rounds: int, asks: int, seqs: int) -> list[list[Ask]]:
 
 def run(engine: OfflineChat, asked: list[Ask]) -> tuple[float, float]:
     """Generated tokens per second, and MiB afterwards."""
-    engine.signal(signal.SIGCONT)
-    try:
+    with turn_of(engine):
         told = [engine.chat(ask) for ask in asked]
         return sum(one.tokens for one in told) / sum(one.seconds for one in told), engine.memory() / 2**20
-    finally:
-        engine.signal(signal.SIGSTOP)
 
 
 def main() -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from benchmarks.offline_chat import Ask, OfflineChat
 from benchmarks.peers import CannotRun
 from benchmarks.report import hardware, save
 from benchmarks.side_by_side import Served, both
+from benchmarks.turns import turn_of
 from evalsuite import tasks
 from evalsuite.store import RESULTS, SUMMARY
 from redraft import prompts, records
@@ -67,23 +67,17 @@ def engine_flags(seqs: int) -> dict[str, Any]:
 
 
 def with_offline(engine: OfflineChat, setting: Setting, tokens: int) -> Run:
-    engine.signal(signal.SIGCONT)
-    try:
+    with turn_of(engine):
         told = engine.chat(Ask(setting.chats, tokens))
-    finally:
-        engine.signal(signal.SIGSTOP)
     return Run(told.tokens, told.seconds)
 
 
 def served_run(served: Served, measure: Callable[[], tuple[float, float]]) -> Run:
     """`measure` gives the seconds from first request to last reply, and those of the whole command."""
-    served.process.signal(signal.SIGCONT)
-    try:
+    with turn_of(served.process):
         before = served.generated()
         seconds, command_s = measure()
         return Run(served.generated() - before, seconds, command_s)
-    finally:
-        served.process.signal(signal.SIGSTOP)
 
 
 def with_evalsuite(served: Served, setting: Setting, tokens: int) -> Run:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import statistics
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from benchmarks.eval_efficiency import engine_flags
 from benchmarks.offline_chat import Ask, OfflineChat
 from benchmarks.report import hardware, save
 from benchmarks.side_by_side import Served, both
+from benchmarks.turns import turn_of
 from evalsuite import tasks
 from redraft import home, prompts
 from redraft.types import Stage
@@ -107,19 +107,17 @@ def front_s(pid: int) -> float:
 
 
 def one_round(served: Served, offline: OfflineChat, problems: Sequence[str], loops: int, loop: dict[str, Any], tokenizer: Any) -> Round:
-    served.process.signal(signal.SIGCONT)
-    pid = served.process.process.pid
-    generated, busy, started = served.generated(), front_s(pid), time.perf_counter()
-    solutions = asyncio.run(solve_all(served.url, problems, loops, loop))
-    seconds = time.perf_counter() - started
-    time.sleep(0.5)  # what was cut off is counted by now
-    generated, busy = served.generated() - generated, front_s(pid) - busy
-    served.process.signal(signal.SIGSTOP)
+    with turn_of(served.process):
+        pid = served.process.process.pid
+        generated, busy, started = served.generated(), front_s(pid), time.perf_counter()
+        solutions = asyncio.run(solve_all(served.url, problems, loops, loop))
+        seconds = time.perf_counter() - started
+        time.sleep(0.5)  # what was cut off is counted by now
+        generated, busy = served.generated() - generated, front_s(pid) - busy
     calls = [call for problem, solution in zip(problems, solutions, strict=True) for call in calls_of(problem, solution)]
     lengths = tuple(max(1, len(tokenizer.encode(call.text, add_special_tokens=False))) for call in calls)
-    offline.signal(signal.SIGCONT)
-    told = offline.chat(Ask(tuple(call.chat for call in calls), lengths))
-    offline.signal(signal.SIGSTOP)
+    with turn_of(offline):
+        told = offline.chat(Ask(tuple(call.chat for call in calls), lengths))
     return Round(generated / seconds, told.tokens / told.seconds, len(calls), generated, 1000 * busy / generated)
 
 

@@ -32,6 +32,7 @@ from scipy.stats import t
 
 from benchmarks.report import hardware, save
 from benchmarks.servers import REDRAFT, VLLM_MODULE, Running, free_port, running
+from benchmarks.turns import turn_of
 from redraft import home
 from server.config import ServeSettings
 from server.engine import machine
@@ -82,11 +83,8 @@ async def one_run(url: str, streams: int) -> Run:
 
 
 def measure(server: Running, url: str, streams: int) -> Run:
-    server.signal(signal.SIGCONT)
-    try:
+    with turn_of(server):
         return asyncio.run(one_run(url, streams))
-    finally:
-        server.signal(signal.SIGSTOP)
 
 
 def mean_ratio(ratios: Sequence[float]) -> dict[str, Any]:
