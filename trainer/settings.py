@@ -37,7 +37,10 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise BadConfig(f"{override!r}: {parent!r} has no fields", param=key)
-    place[last] = yaml.safe_load(value)
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise BadConfig(f"{override!r}: not YAML: {error}", param=key) from error
 
 
 def sentences(error: ValidationError) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ import pytest
 from redraft.scripted import Reply, ScriptedEngine
 from tests.openai_server import listening, upstream
 from trainer import cli
-from trainer.config import Method, Source
+from trainer.config import REPORTERS, Method, Source
 from trainer.data.rows import read
 
-from .conftest import rows_of
+from .conftest import cft_rows, rows_of
 
 
 def trainer(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -63,7 +64,29 @@ def test_an_engine_that_cannot_be_reached_is_said_so(
     assert "cannot be reached" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["sample", "solutions", "inject", "critique", "verify", "select", "preview", "fit"])
+def test_fitting_from_the_shell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_model: Path, jsonl: Callable[..., Path]
+) -> None:
+    settings = tmp_path / "fit.yaml"
+    output = tmp_path / "adapter"
+    optim = {"batch_size": 4, "max_steps": 1}
+    given = {"method": "cft", "model": str(tiny_model), "data": [str(jsonl(*cft_rows(4)))], "output": str(output), "optim": optim}
+    settings.write_text(json.dumps({**given, "lora": {"rank": 4}, "dtype": "float32"}))
+    assert trainer(monkeypatch, "preview", settings, "-n", 1) == 0
+    assert "Conclusion: right [END]<|im_end|>" in capsys.readouterr().out
+    monkeypatch.setitem(REPORTERS, "wandb", "json")
+    assert trainer(monkeypatch, "fit", settings, "--report-to", "wandb", "--report-to", "paper") == 2
+    assert "report_to: 'paper': expected one of tensorboard" in capsys.readouterr().err
+    for said in ("step 1/1 loss ", "was made by this very run already"):
+        assert trainer(monkeypatch, "fit", settings) == 0
+        told = capsys.readouterr()
+        assert said in " ".join(told.err.split())
+        assert told.out.strip() == str(output)
+
+
+@pytest.mark.parametrize(
+    "command", ["sample", "solutions", "inject", "critique", "verify", "select", "preview", "fit", "evaluate", "publish", "run"]
+)
 def test_every_command_has_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert trainer(monkeypatch, command, "--help") == 0
     assert f"trainer {command} " in capsys.readouterr().out

@@ -60,12 +60,19 @@ def test_a_resolved_configuration_reads_back(path: Path) -> None:
         ("method=cfd", "method"),
         ("model.name=x", "has no fields"),
         ("rank", "expected key=value"),
+        ("lora.targets=[q_proj", "'lora.targets=[q_proj': not YAML"),
     ],
 )
 def test_refusals_name_the_field(path: Path, override: str, says: str) -> None:
     with pytest.raises(BadConfig) as caught:
         load(path, [override])
     assert says in caught.value.message
+
+
+def test_a_reporter_that_is_not_installed_is_refused_by_its_package(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadConfig, match="report_to: wandb: the package 'wandb' is not installed"):
+        load(path, ["report_to=[wandb]"])
 
 
 def test_what_the_server_allows_is_allowed(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,9 @@ def test_fit_leaves_an_adapter_and_nothing_else(make: Make, quiet: Console, tiny
     losses = [entry["loss"] for entry in manifest["metrics"]["history"] if "loss" in entry]
     assert len(losses) == 12
     assert losses[-1] < losses[0]
+    note = (Path(__file__).parents[2] / "docs" / "trainer.md").read_text(encoding="utf-8")
+    table = note.partition("`manifest.json`:\n\n")[2].partition("\n\n")[0]
+    assert manifest.keys() == {name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert manifest["content_sha256"] == digest(manifest["files"])
     assert manifest["base"]["config_sha256"] == origin(config, tiny_model)["base"]["config_sha256"]
     assert all(".lora_" in name for name in load_file(fitted.path / artifact.WEIGHTS))
@@ -72,24 +76,43 @@ def die_at(config: FitConfig, step: int) -> None:
     dies(train)
 
 
+def pairs(count: int) -> list[dict[str, str]]:
+    return [{"prompt": f"Say {index}", "chosen": f"It is {index}", "rejected": "No, never"} for index in range(count)]
+
+
 def losses(manifest: dict[str, Any]) -> list[tuple[int, float]]:
     return [(entry["step"], entry["loss"]) for entry in manifest["metrics"]["history"] if "loss" in entry]
 
 
-@pytest.mark.parametrize("lora", [{"rank": 4, "dropout": 0.1}, None], ids=["lora", "full"])
+@pytest.mark.parametrize(
+    ("fields", "logged"),
+    [
+        ({"lora": {"rank": 4, "dropout": 0.1}}, [1, 2, 3, 4, 5, 6]),
+        ({"lora": None, "log_steps": 5}, [2, 4, 5, 6]),
+        ({"method": "dpo"}, [1, 2, 3, 4, 5, 6]),
+    ],
+    ids=["lora", "full", "dpo"],
+)
 def test_a_killed_run_resumes_to_the_same_weights(
-    make: Make, quiet: Console, jsonl: Callable[..., Path], one_thread: None, lora: dict[str, Any] | None
+    make: Make, quiet: Console, jsonl: Callable[..., Path], one_thread: None, fields: dict[str, Any], logged: list[int]
 ) -> None:
-    fields: dict[str, Any] = {"lora": lora, "data": [jsonl(*cft_rows(6))]}
+    rows = pairs(6) if fields.get("method") == "dpo" else cft_rows(6)
+    fields = {**fields, "data": [jsonl(*rows)]}
     whole = fit(make("whole", **fields), quiet)
     die_at(make("cut", **fields), 5)
     (whole.path.with_name("cut.work") / "checkpoint-4" / "trainer_state.json").write_text('{"cut')
     resumed = fit(make("cut", **fields), quiet)
     assert losses(resumed.manifest) == losses(whole.manifest)
-    assert len(losses(whole.manifest)) == 6
+    assert [step for step, _ in losses(whole.manifest)] == logged
     assert resumed.manifest["metrics"]["train_loss"] == whole.manifest["metrics"]["train_loss"]
     assert resumed.manifest["content_sha256"] == whole.manifest["content_sha256"]
     assert "going on from checkpoint-2" in quiet.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_run_that_is_shorter_than_its_log_steps_has_its_loss(make: Make, quiet: Console) -> None:
+    fitted = fit(make(log_steps=10, optim={"batch_size": 4, "max_steps": 1}), quiet)
+    assert losses(fitted.manifest) == [(1, fitted.manifest["metrics"]["train_loss"])]
+    assert fitted.manifest["metrics"]["train_loss"] > 1
 
 
 def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path: Path) -> None:
@@ -193,6 +216,44 @@ def test_tensorboards_events_outlive_the_checkpoints(make: Make, quiet: Console)
     ]
 
 
+def test_the_library_starts_the_other_reporters(make: Make, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr("trainer.config.importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("transformers.trainer.get_reporting_integration_callbacks", lambda names: started.extend(names) or [])
+    trainer = build(prepare(make(report_to=["wandb", "mlflow"]), quiet), quiet)
+    assert started == ["wandb", "mlflow"]
+    assert trainer.args.run_name == "critic"
+
+
+def test_evaluation_rows_are_measured_while_it_trains(make: Make, quiet: Console, jsonl: Callable[..., Path]) -> None:
+    held_out = jsonl(*cft_rows(5), name="held_out.jsonl")
+    metrics = fit(make(eval_data=[held_out], eval_steps=1, optim={"batch_size": 4, "max_steps": 2}), quiet).manifest["metrics"]
+    measured = [(entry["step"], entry["eval_loss"]) for entry in metrics["history"] if "eval_loss" in entry]
+    assert [step for step, _ in measured] == [1, 2]
+    assert metrics["eval_loss"] == measured[-1][1] != measured[0][1]
+
+
+def test_an_adapter_has_the_shape_that_was_asked_for(make: Make, quiet: Console) -> None:
+    lora = {"rank": 8, "alpha": 4, "dropout": 0.1, "targets": ["v_proj", "q_proj"], "rslora": True, "dora": True}
+    config = make(lora=lora, for_serving=False, optim={"batch_size": 4, "max_steps": 1})
+    found = json.loads((fit(config, quiet).path / artifact.CONFIG).read_text())
+    assert (found["r"], found["lora_alpha"], found["lora_dropout"], found["target_modules"]) == (8, 4, 0.1, ["q_proj", "v_proj"])
+    assert found["use_rslora"]
+    assert found["use_dora"]
+
+
+def test_a_target_that_the_model_has_not_is_named(make: Make, quiet: Console) -> None:
+    with pytest.raises(BadConfig, match=r"lora\.targets: v_prj: the model has no module of that name"):
+        build(prepare(make(lora={"rank": 4, "targets": ["q_proj", "v_prj"]}), quiet), quiet)
+
+
+def test_a_model_that_cannot_be_had_is_named(make: Make, quiet: Console, tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="model: nobody/nothing: no folder of that name, and it could not be had from the hub"):
+        prepare(make(model="nobody/nothing"), quiet)
+    with pytest.raises(BadConfig, match=r"holds no \*\.safetensors"):
+        fit(make(model=str(tmp_path)), quiet)
+
+
 def test_the_dtype_is_settled_before_the_run_is_known(make: Make) -> None:
     assert settle(make(dtype="auto")).dtype in ("bfloat16", "float32")
     assert settle(make(dtype="auto", lora=None)).dtype == "float32"
@@ -226,7 +287,7 @@ def test_buckets_are_whole_seeded_and_of_like_lengths() -> None:
 
 
 def test_dpo_prefers_the_chosen(make: Make, quiet: Console, jsonl: Callable[..., Path]) -> None:
-    path = jsonl(*({"prompt": f"Say {i}", "chosen": f"It is {i}", "rejected": "No, never"} for i in range(8)), name="pairs.jsonl")
+    path = jsonl(*pairs(8), name="pairs.jsonl")
     fitted = fit(make(method="dpo", data=[path], eval_data=[path], optim={"batch_size": 4, "epochs": 4, "learning_rate": 5e-3}), quiet)
     assert fitted.manifest["metrics"]["eval_loss"] < 0.69
 

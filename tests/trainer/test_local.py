@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import AutoModelForCausalLM
 
 from redraft import prompts
 from redraft.types import Verdict
+from trainer.errors import BadRow
 from trainer.fitting.local import LocalModel
-from trainer.stages.evaluate import Judgement, judge, tally
+from trainer.stages.evaluate import Judgement, judge, labelled, tally
 
 CHATS = [prompts.solve_messages(text) for text in ("What is 1 + 1?", "What is the sum of 12 and 30, and what is 7?", "Why?")]
 
@@ -20,7 +23,9 @@ CHATS = [prompts.solve_messages(text) for text in ("What is 1 + 1?", "What is th
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> LocalModel:
     made = LocalModel(str(tiny_model), batch_size=3)
+    exact = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     made.model = made.model.float()
+    made.model.load_state_dict(exact.state_dict())  # where it is run in bfloat16, loading has rounded the weights
     return made
 
 
@@ -65,6 +70,17 @@ def test_a_critic_is_asked_as_it_is_served(model: LocalModel, monkeypatch: pytes
     assert (silent.verdict, silent.p_correct) == (Verdict.ABSTAIN, None)
     assert tuple(asked[0][:-1]) == prompts.critique_messages("p", "r")
     assert asked[0][-1]["content"] == prompts.verdict_prefix(right.text)
+
+
+def test_responses_that_were_never_given_are_told_and_unlabelled_ones_refused(jsonl: Callable[..., Path], quiet: Console) -> None:
+    given = {"id": "a", "problem": "p", "response": "r", "label": "right"}
+    path = jsonl(given, {"id": "b", "error": "timeout"}, {**given, "id": "c", "label": None})
+    rows = iter(labelled(path, quiet))
+    assert next(rows).id == "a"
+    with pytest.raises(BadRow, match=r"rows\.jsonl:3: field `label`: is missing"):
+        next(rows)
+    assert len(list(labelled(jsonl(given, {"id": "b", "error": "timeout"}), quiet))) == 1
+    assert "1 responses that were never given left out" in quiet.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_rates_are_over_the_verdicts_that_were_given() -> None:

@@ -261,6 +261,27 @@ def test_paths_are_the_workdirs(write: Write, tmp_path: Path, jsonl: Write) -> N
     assert plan.steps[4].files == {"output": work / "select.jsonl", "source": work / "verify.jsonl"}
 
 
+def test_what_fit_reads_lies_in_the_workdir_too(write: Write, fitting: dict[str, Any], tmp_path: Path, jsonl: Write) -> None:
+    work = tmp_path / "work"
+    (work / "data").mkdir(parents=True)
+    (work / "first").mkdir()
+    jsonl({"problem": "p", "gold": "1"}, name="work/data/rows.jsonl")
+    (work / "data" / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.jsonl"}}))
+    rft = {"graders": [{"type": "math_equal", "name": "right"}], "warm_start": "first", "num_generations": 2, "max_completion_length": 8}
+    config = write(fit={**fitting, "method": "rft", "rft": rft, "data": [{"dataset": "mine"}]})
+    with pytest.raises(BadConfig, match=r"fit: .*work/first/adapter_config\.json: no such file"):
+        load(config)
+    for name in (artifact.CONFIG, artifact.WEIGHTS):
+        (work / "first" / name).touch()
+    read = load(config).steps[-1].inputs
+    assert [path.relative_to(work).as_posix() for path in read] == [
+        "data/dataset_info.json",
+        "data/rows.jsonl",
+        f"first/{artifact.CONFIG}",
+        f"first/{artifact.WEIGHTS}",
+    ]
+
+
 def test_solutions_beside_other_rows_are_an_anchor_and_no_responses(write: Write, jsonl: Write, fitting: dict[str, Any]) -> None:
     mine = jsonl({"id": "a", "problem": "p", "response": "r"}, name="mine.jsonl")
     plan = load(write(responses=str(mine), inject=None, fit={**fitting, "data": ["select.jsonl", "solutions.jsonl"]}))

@@ -148,6 +148,18 @@ def test_published_critiques_are_verified_as_they_are(jsonl: Jsonl, tmp_path: Pa
     assert [row["id"] for row in rows_of(output)] == ["b"]
 
 
+def test_responses_of_published_critiques_load_as_they_are(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
+    row = {
+        "instruction": "Please critique whether the following solution to the question is correct.",
+        "input": "Question:\nWhat is 12 + 30?\n\nSolution:\n12 + 30 = 43. \\boxed{43}",
+        "output": "Critique:\nIt is right.\n\nConclusion: right [END]",
+    }
+    assert critique(jsonl(row), tmp_path / "out.jsonl", checker, seed=0, samples=1, console=quiet) == {"critique": 1}
+    (made,) = rows_of(tmp_path / "out.jsonl")
+    assert (made["problem"], made["response"]) == ("What is 12 + 30?", "12 + 30 = 43. \\boxed{43}")
+    assert (made["conclusion"], made["answer"]) == ("wrong", "42")
+
+
 def test_an_unanswered_critique_may_be_allowed(jsonl: Jsonl, tmp_path: Path, checker: BoxChecker, quiet: Console) -> None:
     source = jsonl({**GOOD, "critique": "It takes 7 - 2 to be 6. That is wrong."})
     assert verify(source, tmp_path / "kept.jsonl", checker, allow_unanswered=True, console=quiet).kept == 1

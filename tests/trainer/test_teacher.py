@@ -20,6 +20,9 @@ from trainer.teachers.wordings import Wording
 from .conftest import BoxChecker
 
 CHAIN, BOXES = "What is 4 + 3 - 2 + 10?", "Ada has 3 boxes of 4 apples and eats 5. How many are left?"
+GCD = "What is the greatest common divisor of 48 and 36?"
+FRACTION = "Simplify the fraction \\frac{92}{524} to its lowest terms."
+CLIPS = "Ada sold 48 clips in April and half as many in May. How many did she sell in all?"
 STEPS = "3 * 4 = 12. 12 - 5 = 7."
 
 
@@ -37,6 +40,14 @@ def judged(problem: str, response: str, key: Key | None = None) -> Judgement:
         ("What is 12 * 13?", "\\boxed{154}", Key(), Finding.ASTRAY, "156"),
         ("Solve for x: 3x + 4 = 19", "3x = 23. \\boxed{23/3}", Key(), Finding.FALSE_STEP, "5"),
         ("Solve for x: 3x + 4 = 19", "3x = 15\nx = 5. \\boxed{5}", Key(), Finding.SOUND, "5"),
+        (GCD, "gcd(48, 36) = 4. \\boxed{4}", Key(), Finding.FALSE_STEP, "12"),
+        (GCD, "48 = 12 * 4, 36 = 12 * 3. \\boxed{12}", Key(), Finding.SOUND, "12"),
+        (GCD, "\\boxed{6}", Key(), Finding.ASTRAY, "12"),
+        (FRACTION, "92 / 4 = 23. 524 / 4 = 131. \\boxed{23/131}", Key(), Finding.SOUND, "23/131"),
+        (FRACTION, "92 / 4 = 23. 524 / 4 = 121. \\boxed{23/121}", Key(), Finding.FALSE_STEP, "23/131"),
+        ("What is 1/2 + 1/3?", "1/2 + 1/3 = 2/5. \\boxed{2/5}", Key(), Finding.FALSE_STEP, "5/6"),
+        (CLIPS, "48/2 = <<48/2=24>>24 in May. 48+24 = <<48+24=71>>71 in all. The answer is 71", Key("72"), Finding.FALSE_STEP, "72"),
+        (CLIPS, "48/2 = <<48/2=24>>24 in May. 48+24 = <<48+24=72>>72 in all. The answer is 72", Key("72"), Finding.SOUND, "72"),
         (BOXES, "3 * 4 = 11. Then 11 - 5 = 6. \\boxed{6}", Key(), Finding.FALSE_STEP, "7"),
         (BOXES, "3 + 4 = 7. Then 7 - 5 = 2. \\boxed{2}", Key("7", STEPS), Finding.ASTRAY, "7"),
         (BOXES, "3 + 4 = 8. Then 8 - 5 = 3. \\boxed{3}", Key("7", STEPS), Finding.FALSE_STEP, "7"),

@@ -27,7 +27,10 @@ def base_folder(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-    return Path(snapshot_download(model, allow_patterns=patterns))
+    try:
+        return Path(snapshot_download(model, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        raise BadConfig(f"model: {model}: no folder of that name, and it could not be had from the hub: {error}", param="model") from error
 
 
 def base_dtype(folder: Path) -> Any:

@@ -58,6 +58,7 @@ def build(job: Job, console: Console) -> Any:
         job.folder, dtype=getattr(torch, config.dtype), attn_implementation="sdpa", **_quantized(config)
     )
     model.config.use_cache = False
+    _check_targets(model, config)
     arguments = _arguments(job, cuda=cuda)
     if config.method is Method.RFT:
         grpo = _grpo(use_vllm=config.rft.use_vllm)
@@ -69,6 +70,16 @@ def build(job: Job, console: Console) -> Any:
         memory.keep_freed()
         lora_linear.quicken(trainer.model)
     return trainer
+
+
+def _check_targets(model: Any, config: FitConfig) -> None:
+    """Every named target is there: the library is content when one of them is."""
+    if config.lora is None or isinstance(config.lora.targets, str):
+        return
+    names = [f".{name}" for name, _ in model.named_modules()]
+    missing = [target for target in config.lora.targets if not any(name.endswith(f".{target}") for name in names)]
+    if missing:
+        raise BadConfig(f"lora.targets: {', '.join(missing)}: the model has no module of that name", param="lora.targets")
 
 
 def _supervised(job: Job, model: Any, arguments: Any, watchers: list[Any], *, cuda: bool) -> Any:
@@ -101,15 +112,16 @@ def _supervised(job: Job, model: Any, arguments: Any, watchers: list[Any], *, cu
 
 def _watchers(config: FitConfig, console: Console) -> list[Any]:
     """Who is told of each step: the terminal, and TensorBoard in a folder that outlives the checkpoints. The library starts the others."""
-    from trainer.fitting.progress import Progress
+    from trainer.fitting.progress import Progress, WholeLog
 
+    watchers: list[Any] = [Progress(console), WholeLog()]
     if TENSORBOARD not in config.report_to:
-        return [Progress(console)]
+        return watchers
     from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations import TensorBoardCallback
 
     folder = config.output.with_name(f"{config.output.name}.{TENSORBOARD}")
-    return [Progress(console), TensorBoardCallback(SummaryWriter(log_dir=str(folder)))]
+    return [*watchers, TensorBoardCallback(SummaryWriter(log_dir=str(folder)))]
 
 
 def _grpo(*, use_vllm: bool) -> ModuleType:

@@ -55,3 +55,10 @@ class Progress(TrainerCallback):
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False)
         self.said_at = time.monotonic()
+
+
+class WholeLog(TrainerCallback):
+    """Logs at each checkpoint and at the last step too: the library forgets the losses since the last entry of its log."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_log |= control.should_save or state.global_step >= state.max_steps

@@ -15,8 +15,9 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from trainer import settings
+from trainer.adapters.artifact import CONFIG, WEIGHTS
 from trainer.commands import data, evaluate, publish
-from trainer.config import FitConfig, Strict
+from trainer.config import FitConfig, Source, Strict
 from trainer.data import sources
 from trainer.errors import BadConfig
 
@@ -163,9 +164,13 @@ class _Linker:
             config = FitConfig.model_validate(raw)
         except ValidationError as error:
             raise BadConfig("; ".join(f"fit.{sentence}" for sentence in settings.sentences(error))) from error
-        inputs = tuple(path for source in (*config.data, *config.eval_data) for path in sources.files(source))
+        inputs = [path for source in (*config.data, *config.eval_data) for path in sources.files(source)]
+        if config.rft.warm_start is not None:
+            worn = self.workdir / config.rft.warm_start
+            config = config.model_copy(update={"rft": config.rft.model_copy(update={"warm_start": worn})})
+            inputs += [worn / name for name in (CONFIG, WEIGHTS)]
         self._must_be(FIT, inputs)
-        self.steps.append(Step(FIT, config, {"output": config.output}, inputs))
+        self.steps.append(Step(FIT, config, {"output": config.output}, tuple(inputs)))
 
     def _after(self) -> None:
         fitted = self.steps[-1] if self.steps and self.steps[-1].name == FIT else None
@@ -202,7 +207,8 @@ class _Linker:
     def _source(self, item: Any) -> Any:
         """A source of `fit` with its files under `workdir`."""
         if isinstance(item, dict):
-            return {name: self.workdir / value if name in ("path", "dataset_dir") else value for name, value in item.items()}
+            whole = {"dataset_dir": Source.model_fields["dataset_dir"].default, **item} if "dataset" in item else item
+            return {name: self.workdir / value if name in ("path", "dataset_dir") else value for name, value in whole.items()}
         return item if str(item).startswith(HUB) else self.workdir / item
 
     def _placed(self, section: BaseModel) -> Any:

@@ -70,7 +70,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Write how the adapter (and with `base` its base model too) judges `responses`; goes on where an earlier run was cut off."""
     manifest = check(adapter)
-    rows = list(_labelled(responses))
+    rows = list(labelled(responses, console))
     model = manifest["config"]["model"]
     log = output.with_name(f"{output.stem}.judged.jsonl")
     claim_output(log, digest(["evaluate", manifest["content_sha256"], sha256(responses), max_tokens, base]))
@@ -100,13 +100,18 @@ def made_responses(task: str, output: Path, *, limit: int | None, seed: int, con
     return both
 
 
-def _labelled(path: Path) -> Iterable[Response]:
+def labelled(path: Path, console: Console) -> Iterable[Response]:
+    """The responses to judge. Those that were never given are counted and told."""
+    failed = 0
     for response in read(path):
         if isinstance(response, Failed):
-            continue
-        if response.label is None:
+            failed += 1
+        elif response.label is None:
             raise BadRow(response.where, "label", "is missing: a critic is measured on responses whose truth is known")
-        yield response
+        else:
+            yield response
+    if failed:
+        console.print(f"[yellow]{failed} responses that were never given left out[/yellow]", highlight=False)
 
 
 def _judge_all(
