@@ -217,7 +217,7 @@ def run(plan: Plan, work: Path, console: Console) -> dict[str, Any]:
         answers = {name: rows for paper in asked for name, rows in paper.read(entrant.log).items()}
         found.setdefault(entrant.arm, {})[entrant.seed] = answers
     return {
-        "plan": {**dataclasses.asdict(plan), "model": Path(plan.model).name},
+        "plan": dict(_given(plan)),
         "test_rows_sha256": {task: sha256(path) for task, path in tests.items()},
         "trained": [entrant.told() for entrant in entrants if entrant.adapter is not None],
         "arms": report(found),
