@@ -205,12 +205,13 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         runs = measure(arguments, stack, Path(folder))
+    ours = sorted({run["way"] for run in runs if run["way"].startswith("redraft ")})
     found = {
         **{key: getattr(arguments, key) for key in ("problems", "clients", "tokens", "drafts", "temperature")},
         "task": Path(arguments.task).name,
         "model": name(arguments),
         "optillm": optillm_peer.OPTILLM.version,
-        "ours_to_self_consistency": {way: compared(runs, way, "optillm self_consistency") for way in sorted({run["way"] for run in runs})},
+        "ours_to_self_consistency": {way: compared(runs, way, "optillm self_consistency") for way in ours},
         "runs": runs,
         "hardware": hardware(),
     }

@@ -84,10 +84,10 @@ class Services:
     settings: ServeSettings
     engine: Engine
     vitals: Vitals
-    beat: Beat
     """The engine again, watched."""
     share: Share | Salted
     """That again, with a cap on what is under way at once: what loops and critiques run on."""
+    beat: Beat
     catalog: Catalog
     checker: AnswerChecker
     admission: Admission
