@@ -1,10 +1,10 @@
 """What our CPU defaults are worth: vLLM as it comes, against the same engine on all cores, without polling, and in float32.
 
-    python -m benchmarks.cpu_engine [--rounds 4] [--seqs 32] [--tokens 64] [--model DIR]
+    python -m benchmarks.cpu_engine [--rounds 4] [--seqs 32] [--tokens 64] [--model DIR] [--temperature 0.7] [--top-p 0.95]
 
 All engines are up at once, all but one stopped (SIGSTOP), and another one goes first in each round. Each run answers the same chats
-greedily with exactly --tokens tokens through `LLM.chat`. Reported: generated tokens per second, prefill included, and the ratio to
-vLLM as it comes, as median and range over the rounds.
+with exactly --tokens tokens, greedily unless a --temperature is given, through `LLM.chat`. Reported: generated tokens per second,
+prefill included, and the ratio to vLLM as it comes, as median and range over the rounds.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seqs", type=int, default=32, help="sequences at once")
     parser.add_argument("--tokens", type=int, default=64, help="of every reply")
+    parser.add_argument("--temperature", type=float, default=0.0, help="above 0 our sampler is part of what is compared")
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--name", default="cpu_engine", help="of the result")
     parser.add_argument("--model", type=Path, help="a local model (default: the embedded one)")
     arguments = parser.parse_args()
     model = str(arguments.model or home.default_model_dir())
@@ -70,18 +73,20 @@ def main() -> int:
         for turn in range(arguments.rounds):
             first = turn % len(names)
             for name in names[first:] + names[:first]:
-                speeds[name].append(run(engines[name], Ask(chats, arguments.tokens)))
+                speeds[name].append(
+                    run(engines[name], Ask(chats, arguments.tokens, temperature=arguments.temperature, top_p=arguments.top_p))
+                )
             print(f"round {turn + 1}: " + ", ".join(f"{name} {of[-1]:.0f} tok/s" for name, of in speeds.items()), flush=True)
     ratios = {name: [a / b for a, b in zip(of, speeds[STOCK], strict=True)] for name, of in speeds.items() if name != STOCK}
     found = {
-        **{name: getattr(arguments, name) for name in ("rounds", "seqs", "tokens")},
+        **{name: getattr(arguments, name) for name in ("rounds", "seqs", "tokens", "temperature", "top_p")},
         "model": Path(model).name,
         "dtype": machine.dtype(model),
         "tokens_per_s": speeds,
         "ratio_to_stock": {name: {"median": statistics.median(of), "low": min(of), "high": max(of)} for name, of in ratios.items()},
         "hardware": hardware(),
     }
-    save("cpu_engine", found)
+    save(arguments.name, found)
     print(json.dumps(found["ratio_to_stock"], indent=2))
     return 0
 

@@ -26,13 +26,15 @@ END_S = 20.0
 
 @dataclass(frozen=True)
 class Ask:
-    """Chats to answer greedily, the first by the first of `adapters` and so on, over and over."""
+    """Chats to answer, the first by the first of `adapters` and so on, over and over."""
 
     chats: tuple[tuple[Any, ...], ...]
     tokens: int | tuple[int, ...]
     """Exactly so many tokens each, or each its own number."""
     adapters: tuple[Path | None, ...] = (None,)
     """Folders of LoRA adapters; None is the base model."""
+    temperature: float = 0.0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _work(pipe: Connection, engine: dict[str, Any], log: str, env: dict[str, str
         except EOFError:
             return
         lengths = (ask.tokens,) * len(ask.chats) if isinstance(ask.tokens, int) else ask.tokens
-        sampling = [SamplingParams(temperature=0.0, max_tokens=length, ignore_eos=True) for length in lengths]
+        sampling = [SamplingParams(temperature=ask.temperature, top_p=ask.top_p, max_tokens=length, ignore_eos=True) for length in lengths]
         for path in filter(None, ask.adapters):
             loras.setdefault(path, LoRARequest(path.name, len(loras) + 1, str(path)))
         wearing = [None if path is None else loras[path] for path, _ in zip(itertools.cycle(ask.adapters), ask.chats, strict=False)]

@@ -21,11 +21,12 @@ def register() -> None:
 
     alora.install()
     if current_platform.is_cpu():
-        from server.engine import cpu_lora
+        from server.engine import cpu_lora, cpu_sampling
 
         waiting_without_spinning()
         seeded_chunked_prefill()
         cpu_lora.install()
+        cpu_sampling.install()
 
 
 def waiting_without_spinning() -> None:
