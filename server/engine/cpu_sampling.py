@@ -37,10 +37,10 @@ def sample(logits: torch.Tensor, chances: torch.Tensor, k: torch.Tensor | None =
     limited = (kept < words) | (mass < 1.0)
     size = max(1, CHUNK // words)
     for part in _parts(~limited, size):
-        drawn[part] = _among_all(_blocks(logits[part]), chances[part]).clamp_(max=words - 1)
+        drawn[part] = _among_all(_blocks(logits[part]), chances[part])
     for part in _parts(limited, size):
         drawn[part] = _among_likeliest(logits[part], chances[part], kept[part], mass[part])
-    return drawn
+    return drawn.clamp_(max=words - 1)
 
 
 def _parts(chosen: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
