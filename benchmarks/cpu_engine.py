@@ -4,7 +4,7 @@
 
 All engines are up at once, all but one stopped (SIGSTOP), and another one goes first in each round. Each run answers the same chats
 with exactly --tokens tokens, greedily unless a --temperature is given, through `LLM.chat`. Reported: generated tokens per second,
-prefill included, and the ratio to vLLM as it comes, as median and range over the rounds.
+prefill included, and the ratio to vLLM as it comes, as median and range over the rounds. With a temperature our sampler counts too.
 """
 
 from __future__ import annotations

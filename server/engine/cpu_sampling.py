@@ -3,8 +3,8 @@
 vLLM draws by Gumbel's trick, a hash and two logarithms for each logit, and sorts every row of the vocabulary for a top-p. For a model of
 150,000 words that is a third of a step with many sequences, and with a top-p several steps. Here a token is drawn by inverting the
 cumulative distribution, first among blocks of words, then within one; a top-k or top-p looks at the likeliest words and goes on to more
-only where those do not settle it. The distribution and the words kept are the same (tests/server/test_cpu_sampling.py), the words that
-a given `seed` draws are not. `benchmarks/cpu_engine.py` measures what it is worth.
+only where those do not settle it. The distribution (tests/server/test_cpu_sampling.py) and the words kept (tests/e2e/test_sampling.py) are
+the same, the words that a given `seed` draws are not. `benchmarks/cpu_sampling.py` measures what it is worth.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from server.engine.cpu_sampling import sample
+from server.engine.cpu_sampling import install, sample
 from tests.e2e.conftest import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -32,6 +32,27 @@ def test_the_words_kept_are_those_that_vllm_keeps() -> None:
         expected = masked[row].double().softmax(0) * DRAWS
         assert not ours[expected == 0].any()
         assert (ours - expected).abs().max() <= 1.01
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_vllm_draws_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with a row's own generator where it has one; processed log-probabilities stay vLLM's."""
+    import vllm._custom_ops  # noqa: F401 - registers the kernels that vLLM samples with
+    from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
+
+    monkeypatch.setattr(TopKTopPSampler, "forward_cpu", TopKTopPSampler.forward_cpu)
+    monkeypatch.setattr(TopKTopPSampler, "redraft_samples", False, raising=False)
+    install()
+    logits = torch.randn(3, 500)
+    chances = [torch.rand((), generator=seeded(seed), dtype=torch.float64) for seed in range(3)]
+    drawn, processed = TopKTopPSampler().forward_cpu(logits.clone(), {row: seeded(row) for row in range(3)}, None, None)
+    assert torch.equal(drawn, sample(logits, torch.stack(chances)))
+    assert processed is None
+    assert TopKTopPSampler("processed_logprobs").forward_cpu(logits.clone(), {}, None, None)[1] is not None
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 async def test_limits_of_sampling_are_kept(served: Server) -> None:
