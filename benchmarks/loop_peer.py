@@ -6,7 +6,7 @@ One `redraft serve` answers all of them, at a time one: ours as `NAME:loop` with
 two until the lead's posterior is 85 % (`thrifty`), and with the server's defaults (`loop`); optillm's proxy stands before the same server
 and asks it for plain chats. Its own settings stay: samples at temperature 1, five of them for self_consistency, three for bon. Ours draws
 at --temperature. Tokens are those that the engine counted, cancelled ones included. Every way answers the same problems with each number of
-clients; mars, of some hundred calls a problem, a few of them in the first round. An answer is what our checker reads in the reply; a
+clients; mars, of some hundred calls a problem, and moa a few of them in the first round. An answer is what our checker reads in the reply; a
 proxy's error is a wrong answer and counted.
 """
 
@@ -36,8 +36,8 @@ from evalsuite import stats, tasks
 from redraft import home, prompts
 from trainer.checking import MathChecker, label
 
-FEW = {"mars": 2}
-"""Problems for the approaches that make some hundred calls for each."""
+FEW = {"mars": 2, "moa": 8}
+"""Problems for the approaches that make some hundred calls for each, or whose calls grow with the replies."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from evalsuite import stats
 from evalsuite.ask import drafts_of
 from evalsuite.grade import Outcome
+from redraft import matching
 from redraft.records import Record
 from redraft.types import Stage, Verdict
 
@@ -121,17 +123,20 @@ def loop(samples: Sequence[Record], grades: Sequence[Record]) -> dict[str, Any]:
     revised: Counter[str] = Counter()
     settled: Counter[str] = Counter()
     judgements: list[Judgement] = []
+    votes: list[int] = []
     by_stage: dict[str, Counter[str]] = {}
     for sample, grade in zip(samples, grades, strict=True):
         detail = sample["detail"] or {}
         stops[str((detail.get("outcome") or {}).get("stop"))] += 1
         truth = {step.get("index"): is_right(mark) for step, mark in zip(drafts_of(detail), grade["marks"], strict=True)}
+        supported = _votes(detail)
         for step in detail.get("transcript") or []:
             by_stage.setdefault(step["stage"], Counter())["steps"] += 1
             if step["stage"] == Stage.REVISE and step.get("parent") in truth:
                 revised[_transition(truth[step["parent"]], truth[step["index"]])] += 1
             if step["stage"] == Stage.CRITIQUE and step.get("draft") in truth:
                 judgements.append(Judgement(sample["id"], truth[step["draft"]], Verdict(step["verdict"]), step.get("p_correct")))
+                votes.append(supported.get(step["draft"], 0))
         if truth:
             settled[_transition(next(iter(truth.values())), is_right(grade["final"]))] += 1
     return {
@@ -140,7 +145,29 @@ def loop(samples: Sequence[Record], grades: Sequence[Record]) -> dict[str, Any]:
         "first_draft_to_final": dict(settled),
         "draft_to_revision": dict(revised),
         "critic": critic(judgements) if judgements else None,
+        "critic_at_equal_votes": _at_equal_votes(judgements, votes),
     }
+
+
+def _votes(detail: Record) -> dict[int, int]:
+    """For each draft that has an answer, how many drafts gave that answer before the critic spoke."""
+    transcript = detail.get("transcript") or []
+    before = {step["index"] for step in itertools.takewhile(lambda step: step["stage"] != Stage.CRITIQUE, transcript)}
+    groups = [before & set(candidate["members"]) for candidate in (detail.get("outcome") or {}).get("candidates") or []]
+    return {index: len(group) for group in groups for index in group}
+
+
+def _at_equal_votes(judgements: Sequence[Judgement], votes: Sequence[int]) -> dict[str, float] | None:
+    """The rates between right and wrong answers with equally many votes (`redraft.matching`): what verdicts told that votes did not.
+    None where no right answer had as many votes as a wrong one."""
+    given = [(v, j) for v, j in zip(votes, judgements, strict=True) if j.verdict is not Verdict.ABSTAIN]
+    weights = matching.weights([(v, j.correct) for v, j in given])
+    whole = sum(weights) / 2
+    if not whole:
+        return None
+    said = [(weight, j.correct) for weight, (_, j) in zip(weights, given, strict=True) if j.verdict is Verdict.CORRECT]
+    tpr, fpr = (sum(weight for weight, correct in said if correct is kind) / whole for kind in (True, False))
+    return {"tpr": tpr, "tnr": 1 - fpr, "balanced_accuracy": (tpr + 1 - fpr) / 2}
 
 
 def _transition(before: bool, after: bool) -> str:

@@ -53,6 +53,10 @@ def special(value: dict[str, Any]) -> dict[str, str]:
         rows["loops ended"] = _listed(value["loop"]["stops"])
         rows["first draft -> final"] = _listed(value["loop"]["first_draft_to_final"])
         rows["draft -> revision"] = _listed(value["loop"]["draft_to_revision"])
+        if (told := value["loop"].get("critic_at_equal_votes")) is not None:
+            rows["critic at equal votes"] = (
+                f"balanced accuracy {_share(told['balanced_accuracy'])}, TPR {_share(told['tpr'])}, TNR {_share(told['tnr'])}"
+            )
     return rows
 
 

@@ -17,12 +17,13 @@ PRIOR = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One verdict: whether it says correct, whether that is so, and which response and answer it is on."""
+    """One verdict: whether it says correct, whether that is so, which response and answer it is on, and its weight at equal votes."""
 
     says: bool
     correct: bool
     response: str
     answer: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,11 +112,24 @@ class Calibration:
     """The longest critique it was measured with; None: as the loop asks for."""
     pooled_accuracy: float | None = None
     """Balanced accuracy of a judgement of several critiques; None: there is one critique in each."""
+    matched_tpr: float | None = None
+    """`tpr` and `fpr` between right and wrong answers with equally many votes, and of how many responses: what a verdict tells that the
+    vote does not. None: as `tpr`, `fpr` and `n`."""
+    matched_fpr: float | None = None
+    matched_n: int | None = None
+
+    @property
+    def told(self) -> tuple[float, float, int]:
+        """True and false positive rate beside the votes, and of how many responses."""
+        if self.matched_tpr is None or self.matched_fpr is None:
+            return self.tpr, self.fpr, self.n
+        return self.matched_tpr, self.matched_fpr, self.matched_n or self.n
 
     @property
     def balanced_accuracy(self) -> float:
-        """Of one judgement."""
-        return (self.tpr + 1.0 - self.fpr) / 2.0 if self.pooled_accuracy is None else self.pooled_accuracy
+        """Of one judgement, beside the votes."""
+        tpr, fpr, _ = self.told
+        return (tpr + 1.0 - fpr) / 2.0 if self.pooled_accuracy is None else self.pooled_accuracy
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,16 +90,21 @@ def decided(weights: Sequence[float], outstanding: float, *, swing: float, confi
 def llr(calibration: Calibration, verdict: Verdict) -> float:
     """Log-likelihood ratio of a verdict, in votes: log P(verdict | correct) / P(verdict | incorrect).
 
-    Rates are Laplace-smoothed by the `n` responses they were measured on, and the ratio is clipped to +-MAX_LLR. A critic that is
-    always wrong is as informative as one that is always right; one that guesses, or abstains, moves nothing.
+    The rates are those beside the votes (`Calibration.told`), Laplace-smoothed by the number of responses they were measured on, and the
+    ratio is clipped to +-MAX_LLR. A critic that is always wrong is as informative as one that is always right; one that guesses, or
+    abstains, moves nothing.
     """
     if verdict is Verdict.ABSTAIN:
         return 0.0
-    half = calibration.n / 2.0
-    tpr = (calibration.tpr * half + 1.0) / (half + 2.0)
-    fpr = (calibration.fpr * half + 1.0) / (half + 2.0)
+    tpr, fpr = _smoothed(calibration)
     ratio = math.log(tpr / fpr) if verdict is Verdict.CORRECT else math.log((1.0 - tpr) / (1.0 - fpr))
     return max(-MAX_LLR, min(MAX_LLR, ratio))
+
+
+def _smoothed(calibration: Calibration) -> tuple[float, float]:
+    tpr, fpr, n = calibration.told
+    half = n / 2.0
+    return (tpr * half + 1.0) / (half + 2.0), (fpr * half + 1.0) / (half + 2.0)
 
 
 def evidence(calibration: Calibration, verdicts: Sequence[tuple[int, Verdict]]) -> float:
@@ -128,5 +133,11 @@ def swing(calibration: Calibration | None) -> float:
 
 
 def pays(calibration: Calibration | None) -> bool:
-    """Whether a critic is worth asking: it was measured, and is better than the break-even."""
-    return calibration is not None and calibration.balanced_accuracy > INFORMED
+    """Whether a critic is worth asking: it was measured, and is above the break-even by more than the measurement's standard error."""
+    return calibration is not None and calibration.balanced_accuracy - uncertainty(calibration) > INFORMED
+
+
+def uncertainty(calibration: Calibration) -> float:
+    """The standard error of the balanced accuracy, as if half of the responses were right."""
+    tpr, fpr = _smoothed(calibration)
+    return math.sqrt((tpr * (1.0 - tpr) + fpr * (1.0 - fpr)) / (2.0 * calibration.told[2]))

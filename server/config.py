@@ -126,6 +126,10 @@ class CalibrationSetting(BaseModel):
     """The longest critique it was measured with."""
     pooled_accuracy: float | None = Field(None, ge=0, le=1)
     """Balanced accuracy of a judgement of several critiques."""
+    matched_tpr: float | None = Field(None, ge=0, le=1)
+    """The rates between right and wrong answers with equally many votes, and of how many responses: what moves votes, where it is known."""
+    matched_fpr: float | None = Field(None, ge=0, le=1)
+    matched_n: int | None = Field(None, ge=1)
 
     @classmethod
     def read(cls, path: Path) -> CalibrationSetting:

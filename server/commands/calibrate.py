@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from redraft import calibration, records
+from redraft import calibration, records, vote
 from redraft.calibration import Form, Judged, Report
 from redraft.errors import BadRequest, EngineUnavailable
 from redraft.remote import api_root
@@ -59,8 +59,8 @@ def calibrate(
     """Measure CRITIC: true and false positive rates at its best threshold, reliability, and whether its word pays.
 
     A loop asks its critic only where drafts disagree, and there the judging is harder: where DATA holds several responses to a problem, one
-    of each different answer is judged, of the problems that have several. Goes on where it was cut off. The responses must not be those the
-    critic was trained on.
+    of each different answer is judged, of the problems that have several, and the critic pays only for what it tells between answers with
+    equally many votes. Goes on where it was cut off. The responses must not be those the critic was trained on.
     """
     forms, rows = _forms(form, max_tokens), list(read(data))
     given, disputed = len(rows), [] if every else contested(rows)
@@ -119,7 +119,7 @@ def _fit(judged: list[tuple[Row, dict[str, Any]]], form: Form) -> Report:
         answer = checker.extract(row.response)
         response = json.dumps([row.problem, row.response])
         cluster = response if answer is None else json.dumps([row.problem, answer])
-        beliefs += [Judged(p, row.correct, response, cluster) for p in said.get("beliefs", [said["p_correct"]])]
+        beliefs += [Judged(p, row.correct, response, cluster, row.votes) for p in said.get("beliefs", [said["p_correct"]])]
     spent = [said["tokens"] for _, said in judged if "tokens" in said]
     return calibration.fit(beliefs, form, tokens=sum(spent) / len(spent) if spent else None)
 
@@ -214,9 +214,17 @@ def _show(name: str, report: Report, reports: list[Report], out: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if rates.matched_tpr is not None:
+        console.print(
+            f"at equal votes, which is what its word adds: TPR {rates.matched_tpr:.3f}, FPR {rates.matched_fpr:.3f}, "
+            f"worth {rates.matched_n} responses",
+            highlight=False,
+            soft_wrap=True,
+        )
     verdict = "it pays, and the loop asks it" if report.pays else "it does not pay: the loop votes without it"
     console.print(
-        f"balanced accuracy {report.balanced_accuracy:.3f} (break-even {report.break_even}): {verdict}; Brier {report.brier:.3f}",
+        f"balanced accuracy {report.balanced_accuracy:.3f} ± {vote.uncertainty(rates):.3f} (break-even {report.break_even}): {verdict}; "
+        f"Brier {report.brier:.3f}",
         highlight=False,
         soft_wrap=True,
     )

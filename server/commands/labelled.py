@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,16 @@ class Row:
     problem: str
     response: str
     correct: bool
+    votes: int = 1
+    """How many responses to the problem give its answer."""
+    truncated: bool = False
+    """A loop reads no answer in it."""
 
 
 def contested(rows: Sequence[Row]) -> list[Row]:
     """What a loop's critic would be asked: where the responses to a problem disagree, the first response of each answer, the commonest
-    answers first, at most as many as a loop lets be judged in a round. Empty where no problem has responses that disagree."""
+    answers first, at most as many as a loop lets be judged in a round. A truncated response has no answer. Empty where no problem has
+    responses that disagree."""
     problems: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         problems[row.problem].append(row)
@@ -38,11 +43,11 @@ async def _candidates(rows: Sequence[Row]) -> list[Row]:
     async def equal(gold: str, pred: str) -> bool:
         return checker.is_equal(gold, pred)
 
-    groups = await vote.cluster([checker.extract(row.response) for row in rows], equal)
+    groups = await vote.cluster([None if row.truncated else checker.extract(row.response) for row in rows], equal)
     if len(groups) < 2:
         return []
     groups.sort(key=lambda group: (-len(group), group[0]))
-    return [rows[group[0]] for group in groups[:MAX_JUDGED]]
+    return [replace(rows[group[0]], votes=len(group)) for group in groups[:MAX_JUDGED]]
 
 
 def read(path: Path) -> Iterator[Row]:
@@ -54,7 +59,7 @@ def read(path: Path) -> Iterator[Row]:
         for field in ("problem", "response"):
             if not isinstance(record.get(field), str) or not record[field]:
                 raise BadRequest(f"{where}: field `{field}`: expected text, found {record.get(field)!r}", param=field)
-        yield Row(record["problem"], record["response"], _truth(record, where))
+        yield Row(record["problem"], record["response"], _truth(record, where), truncated=record.get("finish_reason") == "length")
 
 
 def _truth(record: dict[str, Any], where: str) -> bool:

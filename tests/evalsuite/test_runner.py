@@ -109,9 +109,9 @@ def draft(index: int, answer: str | None, stage: str = "solve", parent: int | No
     return {"stage": stage, "index": index, "parent": parent, "content": "...", "answer": answer, "finish_reason": "stop"}
 
 
-def solved(answer: str | None, *transcript: dict[str, Any], stop: str = "agreed") -> web.Response:
+def solved(answer: str | None, *transcript: dict[str, Any], stop: str = "agreed", groups: tuple[tuple[int, ...], ...] = ()) -> web.Response:
     usage = {"prompt_tokens": 30, "completion_tokens": 90, "total_tokens": 120, "loop": {"solve": {"completion_tokens": 80}}}
-    outcome = {"stop": stop, "critic": "unused"}
+    outcome = {"stop": stop, "critic": "unused", "candidates": [{"members": group} for group in groups]}
     timing = {"wall_s": 1, "ttft_s": 0.25}
     return web.json_response(
         {"answer": answer, "content": "2", "outcome": outcome, "transcript": transcript, "usage": usage, "timing": timing}
@@ -124,7 +124,8 @@ async def test_a_loop_is_judged_by_the_servers_answer_and_counts_all_its_tokens(
             return solved(None, draft(0, None), stop="max_tokens")
         critiques = [{"stage": "critique", "draft": i, "content": "c", "verdict": v, "p_correct": p, "reason": None} for i, v, p in (
             (0, "incorrect", 0.1), (1, "incorrect", 0.4))]  # fmt: skip
-        return solved("1", draft(0, "2"), draft(1, "1"), *critiques, draft(2, "1", "revise", 0), draft(3, "7", "revise", 1))
+        steps = (draft(0, "2"), draft(1, "1"), *critiques, draft(2, "1", "revise", 0), draft(3, "7", "revise", 1))
+        return solved("1", *steps, groups=((1, 2), (0,), (3,)))
 
     made = RunConfig(
         "t", "print", "tiny", Strategy.LOOP, Sampling(2, 64, None, 5, rounds=1, deadline_s=9.0, budget=900), critic="tiny-critic"
@@ -143,7 +144,23 @@ async def test_a_loop_is_judged_by_the_servers_answer_and_counts_all_its_tokens(
     assert loop["draft_to_revision"] == {"wrong->right": 1, "right->wrong": 1}
     assert loop["first_draft_to_final"] == {"wrong->right": 1, "wrong->wrong": 1}
     assert (loop["critic"]["tpr"], loop["critic"]["tnr"]) == (0.0, 1.0)
+    assert loop["critic_at_equal_votes"] == {"tpr": 0.0, "tnr": 1.0, "balanced_accuracy": 0.5}, "the revision came after the verdict"
     assert value["latency_s"]["ttft"]["p50"] == 0.25
+
+
+async def test_a_critic_that_repeats_the_vote_tells_nothing_beside_it(tmp_path: Path) -> None:
+    """It calls right what two drafts say, and wrong what one says: of answers with equally many votes it says the same, right or wrong."""
+
+    async def script(body: Body, time: int) -> web.StreamResponse:
+        drafts = [draft(0, "1"), draft(1, "1"), draft(2, "2"), draft(3, "3")]
+        said = [(0, "correct"), (2, "incorrect"), (3, "incorrect")]
+        critiques = [{"stage": "critique", "draft": i, "content": "c", "verdict": v, "p_correct": None, "reason": None} for i, v in said]
+        return solved("1", *drafts, *critiques, stop="rounds", groups=((0, 1), (2,), (3,)))
+
+    made = RunConfig("t", "print", "tiny", Strategy.LOOP, Sampling(4, 64, None, 5))
+    value, _ = await run(tmp_path, made, task(common="1", again="1", lone="2"), script)
+    assert (value["loop"]["critic"]["tpr"], value["loop"]["critic"]["tnr"]) == (pytest.approx(2 / 3), pytest.approx(5 / 6))
+    assert value["loop"]["critic_at_equal_votes"] == pytest.approx({"tpr": 4 / 9, "tnr": 5 / 9, "balanced_accuracy": 0.5})
 
 
 async def test_a_critic_is_measured_on_the_labelled_responses_of_a_run(tmp_path: Path) -> None:

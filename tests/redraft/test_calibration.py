@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from redraft import calibration
+from redraft import calibration, matching
 from redraft.calibration import Form, Judged
 from redraft.types import Calibration
 
@@ -71,7 +71,58 @@ def test_no_threshold_is_better_than_the_chosen_one(said: list[tuple[float, bool
 
 def test_a_report_is_read_back() -> None:
     found = calibration.fit(critic(random.Random(1), 50, rights=0.9, wrongs=0.2))
+    assert found.calibration.matched_tpr is None, "no response has more votes than another"
     assert calibration.from_json(found.as_json()) == found.calibration
+    voted = calibration.fit([replace(j, votes=1 + k % 2) for k, j in enumerate(critic(random.Random(1), 50, rights=0.9, wrongs=0.2))])
+    assert voted.calibration.matched_tpr is not None
+    assert calibration.from_json(voted.as_json()) == voted.calibration
+
+
+def by_votes(votes: int, *, rights: tuple[int, int], wrongs: tuple[int, int]) -> list[Judged]:
+    """Answers of so many votes each; of how many the critic says correct, and of how many that is."""
+    return [
+        Judged(0.9 if k < hits else 0.1, correct, votes=votes) for correct, (hits, n) in ((True, rights), (False, wrongs)) for k in range(n)
+    ]
+
+
+def test_rates_at_equal_votes_are_those_of_the_strata_with_both_kinds() -> None:
+    """Weights n1 n0 / (n1 + n0): of 1 vote 10 * 40 / 50 = 8, of 2 votes 20 * 20 / 40 = 10, of 3 votes, where all are right, 0."""
+    judged = (
+        by_votes(1, rights=(5, 10), wrongs=(10, 40))
+        + by_votes(2, rights=(16, 20), wrongs=(12, 20))
+        + by_votes(3, rights=(20, 20), wrongs=(0, 0))
+    )
+    found = calibration.fit(judged).calibration
+    assert (found.tpr, found.fpr, found.n) == (41 / 50, 22 / 60, 110)
+    assert found.matched_tpr == pytest.approx((8 * 0.5 + 10 * 0.8) / 18)
+    assert found.matched_fpr == pytest.approx((8 * 0.25 + 10 * 0.6) / 18)
+    assert found.balanced_accuracy == pytest.approx((12 / 18 + 1 - 8 / 18) / 2)
+    rights, wrongs = 18**2 / (64 / 10 + 100 / 20), 18**2 / (64 / 40 + 100 / 20)
+    assert found.matched_n == round(4 / (1 / rights + 1 / wrongs))
+
+
+def test_the_threshold_is_best_where_votes_are_equal() -> None:
+    """Over all answers .75 is the best: what three say is right, what two say is wrong. Between answers with one vote each, .3 is."""
+    known = [Judged(0.9, True, votes=3)] * 30 + [Judged(0.6, False, votes=2)] * 30
+    rivals = [Judged(0.4, True)] * 20 + [Judged(0.2, False)] * 20
+    assert calibration.threshold([(j.p_correct or 0, j.correct) for j in known + rivals]) == pytest.approx(0.75)
+    assert calibration.fit(known + rivals).calibration.threshold == pytest.approx(0.3)
+
+
+def test_without_rivals_of_equal_votes_nothing_is_measured() -> None:
+    apart = by_votes(3, rights=(9, 9), wrongs=(0, 0)) + by_votes(1, rights=(0, 0), wrongs=(0, 9))
+    with pytest.raises(ValueError, match="fewer than two right and two wrong answers have equally many votes"):
+        calibration.fit(apart)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=40))
+def test_both_kinds_weigh_the_same_and_a_kind_alone_nothing(responses: list[tuple[int, bool]]) -> None:
+    found = matching.weights(responses)
+    for votes in range(5):
+        rights, wrongs = (sum(w for w, r in zip(found, responses, strict=True) if r == (votes, kind)) for kind in (True, False))
+        assert rights == pytest.approx(wrongs)
+        assert (rights > 0) == ({(votes, True), (votes, False)} <= set(responses))
+    assert matching.size(found) <= len(found) + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -82,6 +133,7 @@ def test_a_report_is_read_back() -> None:
         [1],
         {"schema": 1, "calibration": {"tpr": 1}},
         {"schema": 1, "calibration": {"tpr": 2, "fpr": 0, "n": 1, "threshold": 0.5}},
+        {"schema": 1, "calibration": {"tpr": 1, "fpr": 0, "n": 1, "threshold": 0.5, "matched_tpr": 2, "matched_fpr": 0, "matched_n": 1}},
     ],
 )
 def test_what_is_no_report_is_refused(wrong: dict[str, object]) -> None:

@@ -87,6 +87,21 @@ def test_only_a_measured_critic_above_the_break_even_pays() -> None:
     assert not vote.pays(None)
 
 
+def test_a_critic_pays_when_it_is_better_by_more_than_chance_explains() -> None:
+    assert vote.uncertainty(Calibration(0.7, 0.4, 10_000)) == pytest.approx(math.sqrt((0.21 + 0.24) / 5_000) / 2, rel=0.01)
+    assert vote.pays(Calibration(0.7, 0.4, 200))
+    assert not vote.pays(Calibration(0.7, 0.4, 20))
+
+
+def test_a_critic_is_weighed_by_what_it_tells_beside_the_votes() -> None:
+    echo = replace(SHARP, matched_tpr=0.6, matched_fpr=0.6, matched_n=50)
+    assert vote.llr(echo, Verdict.CORRECT) == vote.evidence(echo, [(0, Verdict.INCORRECT)]) == 0.0
+    assert vote.swing(echo) == 0.0
+    assert not vote.pays(echo)
+    few = replace(SHARP, matched_tpr=SHARP.tpr, matched_fpr=SHARP.fpr, matched_n=4)
+    assert 0 < vote.llr(few, Verdict.CORRECT) < vote.llr(SHARP, Verdict.CORRECT)
+
+
 rates = st.floats(0.01, 0.99)
 correlations = st.floats(0, 1)
 witnesses = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(Verdict))), max_size=12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,14 @@ def test_contested_is_what_a_loop_would_ask_about() -> None:
     silent = [row("b", "2", correct=True), Row("b", "I do not know.", correct=False)]
     split = [row("c", "3", correct=False), row("c", "4", correct=True), row("c", "8/2", correct=True)]
     wide = [row("d", str(k), correct=k == 0) for k in range(6)]
-    assert contested([*agreed, *silent, *split, *wide]) == [split[1], split[0], *wide[:4]]
-    assert contested([*agreed, *silent]) == []
+    cut = [row("e", "5", correct=True), replace(row("e", "6", correct=False), truncated=True)]
+    assert contested([*agreed, *silent, *split, *wide, *cut]) == [replace(split[1], votes=2), split[0], *wide[:4]]
+    assert contested([*agreed, *silent, *cut]) == []
+
+
+def test_a_truncated_response_is_known_by_its_finish_reason(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [{**ROWS[0], "finish_reason": reason} for reason in ("stop", "length")] + [dict(ROWS[0])])
+    assert [found.truncated for found in read(path)] == [False, True, False]
 
 
 def test_only_contested_responses_are_judged_unless_all_are_asked_for(serve: Serve, tmp_path: Path) -> None:
@@ -109,6 +116,26 @@ def test_only_contested_responses_are_judged_unless_all_are_asked_for(serve: Ser
     assert done.returncode == 0, done.stderr
     found = json.loads((out / calibration.FILE).read_text())
     assert (found["judged"], found["calibration"]["n"]) == ("all", 22)
+
+
+def test_a_critic_that_says_what_most_drafts_say_is_not_asked(serve: Serve, tmp_path: Path) -> None:
+    """It calls right what two of three responses say, which is right as a rule: over all answers it is good, beside the vote it is none."""
+
+    def echo(request: object) -> object:
+        return verdict(0.9 if "both" in request.messages[0]["content"] else 0.1)(request)  # type: ignore[attr-defined, arg-type]
+
+    served = serve(Script([], critic=echo))  # type: ignore[arg-type]
+    rows = []
+    for k in range(40):
+        common, lone = (k, k + 1) if k % 4 else (k + 1, k)
+        said = [(f"both say \\boxed{{{common}}}", common)] * 2 + [(f"one says \\boxed{{{lone}}}", lone)]
+        rows += [{"problem": f"what is {k}?", "response": text, "correct": answer == k} for text, answer in said]
+    data, out = write(tmp_path / "rows.jsonl", rows), tmp_path / "out"
+    done = redraft("calibrate", "--data", str(data), "--server", served.url, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    found = calibration.from_json(json.loads((out / calibration.FILE).read_text()))
+    assert (found.tpr, found.fpr, found.matched_tpr, found.matched_fpr) == (0.75, 0.25, 0.5, 0.5)
+    assert "it does not pay" in done.stdout
 
 
 @pytest.mark.parametrize("form", ["3", "0x9", "17x9", "3x1", "axb", "-1x9"])
