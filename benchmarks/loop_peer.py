@@ -6,8 +6,8 @@ One `redraft serve` answers all of them, at a time one: ours as `NAME:loop` with
 two until the lead's posterior is 85 % (`thrifty`), and with the server's defaults (`loop`); optillm's proxy stands before the same server
 and asks it for plain chats. Its own settings stay: samples at temperature 1, five of them for self_consistency, three for bon. Ours draws
 at --temperature. Tokens are those that the engine counted, cancelled ones included. Every way answers the same problems with each number of
-clients; mars, of some hundred calls a problem, and moa a few of them in the first round. An answer is what our checker reads in the reply; a
-proxy's error is a wrong answer and counted.
+clients; mars, of some hundred calls a problem, and moa a few of them in the first round. An answer is what our checker reads in the reply;
+a proxy's error is a wrong answer and counted.
 """
 
 from __future__ import annotations
